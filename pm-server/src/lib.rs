@@ -1,0 +1,6 @@
+//! A live, multi-tenant project-management server built from the pm crates.
+
+pub mod domain;
+pub mod r#gen;
+pub mod store;
+pub mod wire;
