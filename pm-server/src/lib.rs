@@ -3,4 +3,6 @@
 pub mod domain;
 pub mod r#gen;
 pub mod store;
+pub mod sync;
+pub mod tenant;
 pub mod wire;

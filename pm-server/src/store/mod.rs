@@ -46,7 +46,7 @@ pub trait Log: Debug + Send + Sync + 'static {
     async fn apply(&self, group: &[Mutation]) -> Result<Applied, StoreError>;
 
     /// Up to `limit` events of a scope after the rev `after`, in order.
-    async fn read(&self, scope: Scope, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError>;
+    async fn read(&self, scope: Scope, after: u64, limit: usize) -> Result<Page, StoreError>;
 
     /// Everything there is of a scope.
     async fn snapshot(&self, scope: Scope) -> Result<Snapshot, StoreError>;
@@ -102,6 +102,27 @@ pub struct Entry {
     pub project: Id,
     /// The encoded `pm.v1.Event`.
     pub event: Bytes,
+}
+
+/// A stretch of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// In order.
+    pub entries: Vec<Entry>,
+    /// There is no other event of the scope up to this rev. The head, unless the limit was reached.
+    pub through: u64,
+}
+
+impl Page {
+    /// A page of a log whose head was `head` when, or before, the entries were read.
+    fn new(entries: Vec<Entry>, limit: usize, head: u64) -> Self {
+        let full = entries.len() >= limit;
+        let through = entries
+            .last()
+            .filter(|_| full)
+            .map_or(head, |last| last.rev);
+        Self { entries, through }
+    }
 }
 
 /// The answer to a mutation.
