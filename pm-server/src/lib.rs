@@ -6,3 +6,4 @@ pub mod store;
 pub mod sync;
 pub mod tenant;
 pub mod wire;
+pub mod ws;
