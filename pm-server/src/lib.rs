@@ -1,0 +1,3 @@
+//! A live, multi-tenant project-management server.
+
+pub mod plan;
