@@ -53,6 +53,7 @@ mod block;
 mod draft;
 mod error;
 pub mod identity;
+pub mod invariants;
 mod line;
 mod marker;
 mod nesting;

@@ -3,6 +3,7 @@
 mod content;
 mod ids;
 mod passed_over;
+mod properties;
 mod structure;
 
 use super::*;
