@@ -2,6 +2,7 @@
 
 pub mod domain;
 pub mod r#gen;
+pub mod plan;
 pub mod store;
 pub mod sync;
 pub mod tenant;
