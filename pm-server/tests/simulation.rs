@@ -14,7 +14,7 @@ mod client;
 #[path = "simulation/world.rs"]
 mod world;
 
-use world::World;
+use world::{Seen, World};
 
 // A test has no flags.
 #[allow(clippy::disallowed_methods)]
@@ -22,10 +22,12 @@ fn setting(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-fn run(seed: u64, steps: usize) {
+const STEPS: usize = 12_000;
+
+fn run(seed: u64) -> Seen {
     let mut world = World::new(seed);
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        for _ in 0..steps {
+        for _ in 0..STEPS {
             world.step();
         }
         world.settle();
@@ -34,25 +36,23 @@ fn run(seed: u64, steps: usize) {
         eprintln!("the simulation failed; repeat it with PM_TEST_SEED={seed}");
         std::panic::resume_unwind(panic);
     }
-    let seen = world.seen();
-    println!("seed {seed}: {seen:?}");
-    seen.assert_eventful(steps);
+    world.seen()
 }
 
 #[test]
 fn every_client_ends_equal_to_the_server() {
-    const STEPS: usize = 12_000;
     if let Some(seed) = setting("PM_TEST_SEED") {
-        return run(seed.parse().expect("PM_TEST_SEED is a number"), STEPS);
+        let seen = run(seed.parse().expect("PM_TEST_SEED is a number"));
+        return println!("{seen:?}");
     }
     let seeds = if setting("PM_TEST_LONG").is_some() {
-        400
+        1000
     } else {
-        10
+        40
     };
-    for seed in 1..=seeds {
-        run(seed, STEPS);
-    }
+    let seen: Seen = (1..=seeds).map(run).sum();
+    println!("{seeds} seeds of {STEPS} steps: {seen:?}");
+    seen.assert_eventful(STEPS * usize::try_from(seeds).expect("there are not so many"));
 }
 
 #[test]

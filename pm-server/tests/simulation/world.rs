@@ -76,6 +76,23 @@ pub struct Seen {
     compared: usize,
 }
 
+impl std::iter::Sum for Seen {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            events: sum.events + one.events,
+            answered: sum.answered + one.answered,
+            refused: sum.refused + one.refused,
+            resumed: sum.resumed + one.resumed,
+            snapshots: sum.snapshots + one.snapshots,
+            broken: sum.broken + one.broken,
+            restarts: sum.restarts + one.restarts,
+            goodbyes: sum.goodbyes + one.goodbyes,
+            pages: sum.pages + one.pages,
+            compared: sum.compared + one.compared,
+        })
+    }
+}
+
 impl Seen {
     /// A simulation in which nothing happens proves nothing.
     pub fn assert_eventful(&self, steps: usize) {
