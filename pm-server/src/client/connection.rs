@@ -378,6 +378,9 @@ fn not_upgraded(error: WsError, options: &Options) -> Error {
     let WsError::Http(response) = error else {
         return match error {
             WsError::Io(source) => Error::Lost(source),
+            WsError::Protocol(ProtocolError::HandshakeIncomplete) => {
+                Error::Lost(io::ErrorKind::UnexpectedEof.into())
+            }
             other => Error::NotPm {
                 url,
                 reason: other.to_string(),
@@ -414,3 +417,6 @@ fn not_welcome(rejection: Rejection, options: &Options) -> Error {
         _ => Error::Rejected(rejection),
     }
 }
+
+#[cfg(test)]
+mod tests;
