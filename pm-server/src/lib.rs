@@ -3,5 +3,9 @@
 pub mod client;
 pub mod domain;
 pub mod r#gen;
+pub mod plan;
 pub mod store;
+pub mod sync;
+pub mod tenant;
 pub mod wire;
+pub mod ws;

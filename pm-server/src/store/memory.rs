@@ -2,7 +2,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{Activity, Applied, Entry, Log, Position, Scope, Snapshot, StoreError, group::Ground};
+use super::{
+    Activity, Applied, Entry, Log, Page, Position, Scope, Snapshot, StoreError, group::Ground,
+};
 use crate::domain::{Backlog, Id, Mutation, Project};
 
 /// A log in memory: the model that the others are compared with, and what simulations run on.
@@ -71,17 +73,18 @@ impl Log for MemoryLog {
         Ok(plan.applied)
     }
 
-    async fn read(&self, scope: Scope, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+    async fn read(&self, scope: Scope, after: u64, limit: usize) -> Result<Page, StoreError> {
         let state = self.state();
         let start = usize::try_from(after)
             .unwrap_or(usize::MAX)
             .min(state.entries.len());
         let entries = state.entries[start..].iter().map(|logged| &logged.entry);
-        Ok(entries
-            .filter(|entry| scope.covers(entry.project))
-            .take(limit)
-            .cloned()
-            .collect())
+        let covered = entries.filter(|entry| scope.covers(entry.project));
+        Ok(Page::new(
+            covered.take(limit).cloned().collect(),
+            limit,
+            state.ground.head,
+        ))
     }
 
     async fn snapshot(&self, scope: Scope) -> Result<Snapshot, StoreError> {
@@ -124,5 +127,9 @@ impl Log for MemoryLog {
             .map(|logged| logged.entry.clone())
             .collect();
         Ok(Some(Activity { item, entries }))
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 }

@@ -3,13 +3,14 @@
 mod error;
 mod group;
 mod memory;
+mod sqlite;
 
 use std::fmt::Debug;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-pub use self::{error::StoreError, memory::MemoryLog};
+pub use self::{error::StoreError, memory::MemoryLog, sqlite::SqliteLog};
 use crate::domain::{Id, Mutation, Project, Refusal, Subject, WorkItem};
 
 /// The change log of one tenant, and the backlog it amounts to.
@@ -46,10 +47,17 @@ pub trait Log: Debug + Send + Sync + 'static {
     async fn apply(&self, group: &[Mutation]) -> Result<Applied, StoreError>;
 
     /// Up to `limit` events of a scope after the rev `after`, in order.
-    async fn read(&self, scope: Scope, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError>;
+    async fn read(&self, scope: Scope, after: u64, limit: usize) -> Result<Page, StoreError>;
 
     /// Everything there is of a scope.
     async fn snapshot(&self, scope: Scope) -> Result<Snapshot, StoreError>;
+
+    /// Ends it in order. Later calls are errors, or answered from memory.
+    ///
+    /// # Errors
+    ///
+    /// It could not be ended in order; what was answered is durable nevertheless.
+    async fn close(&self) -> Result<(), StoreError>;
 
     /// One work item and the newest `limit` events that are its activity, the newest first.
     async fn item(&self, id: Id, limit: usize) -> Result<Option<Activity>, StoreError>;
@@ -102,6 +110,27 @@ pub struct Entry {
     pub project: Id,
     /// The encoded `pm.v1.Event`.
     pub event: Bytes,
+}
+
+/// A stretch of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// In order.
+    pub entries: Vec<Entry>,
+    /// There is no other event of the scope up to this rev. The head, unless the limit was reached.
+    pub through: u64,
+}
+
+impl Page {
+    /// A page of a log whose head was `head` when, or before, the entries were read.
+    fn new(entries: Vec<Entry>, limit: usize, head: u64) -> Self {
+        let full = entries.len() >= limit;
+        let through = entries
+            .last()
+            .filter(|_| full)
+            .map_or(head, |last| last.rev);
+        Self { entries, through }
+    }
 }
 
 /// The answer to a mutation.
