@@ -66,10 +66,10 @@ struct Sent {
 }
 
 /// What to do now.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Send this step, and ask again.
-    Send(usize, pb::Mutate),
+    Send(usize),
     /// Take an answer, and ask again.
     Answer,
     /// The same, but ask again at this moment at the latest.
@@ -132,13 +132,17 @@ impl<'a> Importer<'a> {
             if now < self.paused_until {
                 return Next::Wait(self.paused_until);
             }
-            return Next::Send(step, self.steps[step].mutation.clone());
+            return Next::Send(step);
         }
         if self.in_flight.is_empty() {
             Next::Finished
         } else {
             Next::Answer
         }
+    }
+
+    pub(super) fn mutation(&self, step: usize) -> &pb::Mutate {
+        &self.steps[step].mutation
     }
 
     /// The step is on its way under this frame id.

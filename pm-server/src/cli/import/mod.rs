@@ -126,8 +126,8 @@ async fn transfer(
     importer.connected(connection.max_in_flight(), connection.head());
     loop {
         let due = match importer.next(clock.now()) {
-            Next::Send(step, mutation) => {
-                match connection.mutate(mutation) {
+            Next::Send(step) => {
+                match connection.mutate(importer.mutation(step).clone()) {
                     Ok(id) => importer.sent(step, id),
                     Err(error) => importer.refused(step, error.to_string()),
                 }

@@ -53,7 +53,7 @@ fn error(code: pb::Code, retry_after_ms: u64) -> Answer {
 /// Sends everything that may be sent, under frame ids of 100 plus the step, and returns the steps.
 fn send(importer: &mut Importer<'_>, now: Tick) -> Vec<usize> {
     let mut sent = Vec::new();
-    while let Next::Send(step, _) = importer.next(now) {
+    while let Next::Send(step) = importer.next(now) {
         importer.sent(step, 100 + u32::try_from(step).unwrap());
         sent.push(step);
     }
@@ -304,10 +304,10 @@ fn whatever_happens_on_the_way_everything_arrives_once() {
         loop {
             match importer.next(now) {
                 Next::Finished => break,
-                Next::Send(step, mutation) => {
+                Next::Send(step) => {
                     frame += 1;
                     importer.sent(step, frame);
-                    answers.push_back((frame, server.apply(&mutation)));
+                    answers.push_back((frame, server.apply(importer.mutation(step))));
                     if server.rng.u8(..) < 3 {
                         answers.clear();
                         let lost = Error::Silent(Duration::ZERO);
