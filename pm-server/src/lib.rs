@@ -1,5 +1,6 @@
 //! A live, multi-tenant project-management server built from the pm crates.
 
+pub mod cli;
 pub mod client;
 pub mod domain;
 pub mod r#gen;

@@ -174,7 +174,7 @@ impl Connection {
         self.session.unsubscribe(scope)
     }
 
-    /// The next thing that the server says; meanwhile, what is queued is sent.
+    /// The next thing that the server says; while it is waited for, what is queued is sent.
     ///
     /// # Errors
     ///
@@ -186,10 +186,12 @@ impl Connection {
     pub async fn next(&mut self) -> Result<Incoming, Error> {
         poll_fn(|cx| {
             loop {
-                let _ = self.poll_send(cx);
+                // What came in one message is handed out before anything is sent, so that what the
+                // caller queues in return leaves in one message too.
                 if let Some(incoming) = self.session.next() {
                     return Poll::Ready(Ok(incoming));
                 }
+                let _ = self.poll_send(cx);
                 if let Poll::Ready(received) = self.poll_receive(cx) {
                     received?;
                 } else if let Some(error) = self.broken.take() {
@@ -378,6 +380,9 @@ fn not_upgraded(error: WsError, options: &Options) -> Error {
     let WsError::Http(response) = error else {
         return match error {
             WsError::Io(source) => Error::Lost(source),
+            WsError::Protocol(ProtocolError::HandshakeIncomplete) => {
+                Error::Lost(io::ErrorKind::UnexpectedEof.into())
+            }
             other => Error::NotPm {
                 url,
                 reason: other.to_string(),
@@ -402,15 +407,12 @@ fn not_upgraded(error: WsError, options: &Options) -> Error {
 
 fn not_welcome(rejection: Rejection, options: &Options) -> Error {
     match rejection.code() {
-        pb::Code::Unauthenticated => Error::BadToken {
-            reason: rejection.to_string(),
-        },
-        pb::Code::Forbidden => Error::Forbidden {
-            reason: rejection.to_string(),
-        },
         pb::Code::UnknownTenant => Error::UnknownTenant {
             tenant: Visible(&options.tenant).to_string(),
         },
-        _ => Error::Rejected(rejection),
+        _ => rejection.into(),
     }
 }
+
+#[cfg(test)]
+mod tests;
