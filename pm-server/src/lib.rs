@@ -1,5 +1,6 @@
 //! A live, multi-tenant project-management server built from the pm crates.
 
+pub mod client;
 pub mod domain;
 pub mod r#gen;
 pub mod plan;

@@ -145,23 +145,24 @@ impl Connection {
     pub fn next_message(&mut self, now: Tick, wall_us: i64) -> Option<Bytes> {
         self.work(wall_us);
         let budget = self.settings.coalesce_bytes;
-        let live = match &mut self.phase {
-            Phase::Open(session) if !session.reading => Some((&session.hub, &mut session.cursors)),
-            Phase::Open(_) | Phase::Silent { .. } | Phase::Opening { .. } => None,
-        };
-        match self
-            .outbox
-            .next(live.map(|(hub, cursors)| (&*hub, cursors)), budget)
-        {
-            Next::Message(message) => {
-                self.last_traffic = now;
-                Some(message)
+        loop {
+            let live = match &mut self.phase {
+                Phase::Open(session) if !session.reading => {
+                    Some((&session.hub, &mut session.cursors))
+                }
+                Phase::Open(_) | Phase::Silent { .. } | Phase::Opening { .. } => None,
+            };
+            match self
+                .outbox
+                .next(live.map(|(hub, cursors)| (&*hub, cursors)), budget)
+            {
+                Next::Message(message) => {
+                    self.last_traffic = now;
+                    return Some(message);
+                }
+                Next::Behind { scope, after } => self.catch_up(scope, after),
+                Next::Nothing => return None,
             }
-            Next::Behind { scope, after } => {
-                self.catch_up(scope, after);
-                None
-            }
-            Next::Nothing => None,
         }
     }
 
@@ -317,7 +318,8 @@ impl Connection {
         let Phase::Open(session) = &mut self.phase else {
             return;
         };
-        if session.hub.head().rev - after > self.settings.max_lag {
+        let lag = session.hub.head().rev - after;
+        if lag > self.settings.max_lag && self.closing.is_none() {
             let reason = "too far behind; resume, or take a new snapshot";
             return self.close(Close::for_now(CloseCode::Slow, reason, Duration::ZERO));
         }

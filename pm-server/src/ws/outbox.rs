@@ -56,8 +56,11 @@ impl Outbox {
         self.push_after(0, packet);
     }
 
+    /// Nothing follows a goodbye.
     pub(super) fn push_after(&mut self, after: u64, packet: Bytes) {
-        self.replies.push_back(Reply { after, packet });
+        if matches!(self.goodbye, Goodbye::NotYet) {
+            self.replies.push_back(Reply { after, packet });
+        }
     }
 
     /// Whether the last packet was taken.
