@@ -89,6 +89,11 @@ impl Connection {
             return;
         };
         session.unfollow(scope);
+        let superseded = session.give_up_snapshot(scope);
+        self.supersede(superseded);
+        let Phase::Open(session) = &mut self.phase else {
+            return;
+        };
         if session.subscriptions() >= self.settings.max_subscriptions {
             let words = "too many subscriptions; unsubscribe from some first";
             return self.refuse(frame, reply::plain(Code::Invalid, words));
@@ -122,16 +127,25 @@ impl Connection {
         let Phase::Open(session) = &mut self.phase else {
             return;
         };
-        if session.unfollow(scope) {
+        let superseded = session.give_up_snapshot(scope);
+        if session.unfollow(scope) || superseded.is_some() {
             let rev = session.hub.head().rev;
             let gone = pb::Ok {
                 rev,
                 ..pb::Ok::default()
             };
+            self.supersede(superseded);
             self.reply(frame, reply::ok(frame, gone));
         } else {
             let words = "there is no such subscription";
             self.refuse(frame, reply::plain(Code::NotFound, words));
+        }
+    }
+
+    fn supersede(&mut self, subscribe: Option<u32>) {
+        if let Some(frame) = subscribe {
+            let words = "a later frame about the same subscription took its place";
+            self.refuse(frame, reply::plain(Code::Superseded, words));
         }
     }
 

@@ -61,11 +61,18 @@ impl Session {
         since.epoch == head.epoch && since.rev <= head.rev && head.rev - since.rev <= max_lag
     }
 
-    /// Stops following a scope, or being about to; whether it did.
+    /// Stops following a scope; whether it did.
     pub(super) fn unfollow(&mut self, scope: Scope) -> bool {
-        let before = self.snapshots.len();
-        self.snapshots.retain(|(_, pending)| *pending != scope);
-        self.cursors.unfollow(scope) || self.snapshots.len() < before
+        self.cursors.unfollow(scope)
+    }
+
+    /// Gives up the snapshot of a scope that is being read: the frame that asked for it.
+    pub(super) fn give_up_snapshot(&mut self, scope: Scope) -> Option<u32> {
+        let at = self
+            .snapshots
+            .iter()
+            .position(|(_, wanted)| *wanted == scope)?;
+        Some(self.snapshots.swap_remove(at).0)
     }
 }
 

@@ -3,3 +3,4 @@
 
 pub mod edits;
 pub mod peer;
+pub mod schema;
