@@ -68,9 +68,13 @@ impl Outbox {
         matches!(self.goodbye, Goodbye::Said)
     }
 
-    /// Puts a packet before everything else.
-    pub(super) fn push_first(&mut self, packet: Bytes) {
-        self.replies.push_front(Reply { after: 0, packet });
+    /// Puts packets before everything that waits.
+    pub(super) fn push_first(&mut self, packets: impl DoubleEndedIterator<Item = Bytes>) {
+        if matches!(self.goodbye, Goodbye::NotYet | Goodbye::Waiting(_)) {
+            for packet in packets.rev() {
+                self.replies.push_front(Reply { after: 0, packet });
+            }
+        }
     }
 
     /// Ends with `packet`, behind the replies. Those that wait for events are dropped unless `answer`:

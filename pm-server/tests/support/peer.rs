@@ -92,6 +92,13 @@ impl Peer {
         self.hear()
     }
 
+    /// Applies what was held and hands in the answers, without listening.
+    pub fn answer_held(&mut self) {
+        for (frame, mutation) in std::mem::take(&mut self.held) {
+            self.act(Action::Submit { frame, mutation });
+        }
+    }
+
     /// What others do.
     pub fn meanwhile(&mut self, mutations: &[Mutation]) {
         let results = apply(&*self.log, &self.hub, mutations)
@@ -127,9 +134,7 @@ impl Peer {
         for action in std::mem::take(&mut self.held_reads) {
             self.act(action);
         }
-        for (frame, mutation) in std::mem::take(&mut self.held) {
-            self.act(Action::Submit { frame, mutation });
-        }
+        self.answer_held();
         self.hear()
     }
 
