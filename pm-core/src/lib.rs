@@ -1,1 +1,19 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod body;
+pub mod client_ip;
+pub mod clock;
+pub mod context;
+pub mod identity;
+pub mod problem;
+
+#[cfg(feature = "axum")]
+mod axum;
+
+pub use self::body::ResponseBody;
+pub use self::client_ip::{ClientIp, ClientIpLayer, PeerAddr, TrustedProxies};
+pub use self::clock::{Clock, ManualTime, Tick};
+pub use self::context::{Context, ContextLayer, RequestId, TraceParent};
+pub use self::identity::{Identity, RoleOrder};
+pub use self::problem::Problem;
