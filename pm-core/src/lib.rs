@@ -1,3 +1,6 @@
+<<<<<<< HEAD
+
+=======
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -17,3 +20,4 @@ pub use self::clock::{Clock, ManualTime, Tick};
 pub use self::context::{Context, ContextLayer, RequestId, TraceParent};
 pub use self::identity::{Identity, RoleOrder};
 pub use self::problem::Problem;
+>>>>>>> core

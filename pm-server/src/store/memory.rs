@@ -128,4 +128,8 @@ impl Log for MemoryLog {
             .collect();
         Ok(Some(Activity { item, entries }))
     }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }

@@ -3,13 +3,14 @@
 mod error;
 mod group;
 mod memory;
+mod sqlite;
 
 use std::fmt::Debug;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-pub use self::{error::StoreError, memory::MemoryLog};
+pub use self::{error::StoreError, memory::MemoryLog, sqlite::SqliteLog};
 use crate::domain::{Id, Mutation, Project, Refusal, Subject, WorkItem};
 
 /// The change log of one tenant, and the backlog it amounts to.
@@ -50,6 +51,13 @@ pub trait Log: Debug + Send + Sync + 'static {
 
     /// Everything there is of a scope.
     async fn snapshot(&self, scope: Scope) -> Result<Snapshot, StoreError>;
+
+    /// Ends it in order. Later calls are errors, or answered from memory.
+    ///
+    /// # Errors
+    ///
+    /// It could not be ended in order; what was answered is durable nevertheless.
+    async fn close(&self) -> Result<(), StoreError>;
 
     /// One work item and the newest `limit` events that are its activity, the newest first.
     async fn item(&self, id: Id, limit: usize) -> Result<Option<Activity>, StoreError>;
