@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -20,4 +17,3 @@ pub use self::clock::{Clock, ManualTime, Tick};
 pub use self::context::{Context, ContextLayer, RequestId, TraceParent};
 pub use self::identity::{Identity, RoleOrder};
 pub use self::problem::Problem;
->>>>>>> core
