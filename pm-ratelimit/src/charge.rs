@@ -1,0 +1,172 @@
+use std::fmt;
+
+use arrayvec::ArrayVec;
+
+use crate::Quota;
+
+/// Names one bucket: a keyed digest of whose it is and what it limits.
+///
+/// Fixed in size, of no use in guessing at what was digested, and not to be aimed at by somebody
+/// who does not know the key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BucketId(u128);
+
+impl BucketId {
+    /// The bucket with this digest.
+    #[must_use]
+    pub const fn from_u128(digest: u128) -> Self {
+        Self(digest)
+    }
+
+    /// The digest.
+    #[must_use]
+    pub const fn as_u128(self) -> u128 {
+        self.0
+    }
+}
+
+impl fmt::Debug for BucketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BucketId({:032x})", self.0)
+    }
+}
+
+/// One thing that a request costs: so many tokens of one bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge {
+    bucket: BucketId,
+    quota: Quota,
+    cost: u32,
+    mode: Mode,
+}
+
+impl Charge {
+    /// `cost` tokens from `bucket`, which is filled by `quota`, [enforced](Mode::Enforce).
+    #[must_use]
+    pub const fn new(bucket: BucketId, quota: Quota, cost: u32) -> Self {
+        Self {
+            bucket,
+            quota,
+            cost,
+            mode: Mode::Enforce,
+        }
+    }
+
+    /// The same charge in another mode.
+    #[must_use]
+    pub const fn with_mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Which bucket is charged.
+    #[must_use]
+    pub const fn bucket(&self) -> BucketId {
+        self.bucket
+    }
+
+    /// What fills the bucket.
+    #[must_use]
+    pub const fn quota(&self) -> &Quota {
+        &self.quota
+    }
+
+    /// How many tokens are asked for.
+    #[must_use]
+    pub const fn cost(&self) -> u32 {
+        self.cost
+    }
+
+    /// What the charge means for the decision.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+}
+
+/// What a charge means for the decision that it is part of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Mode {
+    /// The decision is to admit only if this fits. Taken if admitted.
+    #[default]
+    Enforce,
+    /// Only looked at: never taken, and without a say.
+    Peek,
+    /// Taken if admitted and if it fits, but without a say: a rule on trial.
+    Shadow,
+}
+
+/// Up to [eight](Self::MAX) charges that are decided together, all or nothing. Held inline.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Charges(ArrayVec<Charge, { Charges::MAX }>);
+
+impl Charges {
+    /// The most charges in one decision.
+    pub const MAX: usize = 8;
+
+    /// No charges yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a charge. The same bucket may be charged more than once; the costs add up.
+    ///
+    /// # Errors
+    ///
+    /// If there are eight already.
+    pub fn push(&mut self, charge: Charge) -> Result<(), TooManyCharges> {
+        self.0.try_push(charge).map_err(|_| TooManyCharges)
+    }
+
+    /// The charges, in the order in which they were added.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Charge] {
+        &self.0
+    }
+}
+
+impl From<Charge> for Charges {
+    fn from(charge: Charge) -> Self {
+        let mut charges = ArrayVec::new();
+        charges.push(charge);
+        Self(charges)
+    }
+}
+
+impl TryFrom<&[Charge]> for Charges {
+    type Error = TooManyCharges;
+
+    fn try_from(charges: &[Charge]) -> Result<Self, TooManyCharges> {
+        ArrayVec::try_from(charges)
+            .map(Self)
+            .map_err(|_| TooManyCharges)
+    }
+}
+
+/// More than [`Charges::MAX`] charges in one decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "one decision has at most {} charges: drop a rule, or decide in two stages",
+    Charges::MAX
+)]
+pub struct TooManyCharges;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eight_charges_fit_and_a_ninth_does_not() {
+        let charge = Charge::new(BucketId::from_u128(1), Quota::per_second(1), 1);
+        let mut charges = Charges::from(charge);
+        for _ in 1..Charges::MAX {
+            assert_eq!(charges.push(charge), Ok(()));
+        }
+        assert_eq!(charges.push(charge), Err(TooManyCharges));
+        assert_eq!(charges.as_slice().len(), 8);
+        assert_eq!(Charges::try_from(charges.as_slice()), Ok(charges.clone()));
+        assert_eq!(Charges::try_from(&[charge; 9][..]), Err(TooManyCharges));
+    }
+}

@@ -1,0 +1,141 @@
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+
+use crate::Charges;
+
+/// What became of one charge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Nanoseconds until the bucket is full.
+    reset: u64,
+    /// Nanoseconds until the charge fits: 0 if it does, [`NEVER`] if it cannot.
+    wait: u64,
+    remaining: u32,
+}
+
+const NEVER: u64 = u64::MAX;
+
+impl Outcome {
+    /// It fits: `remaining` whole tokens are left, and the bucket is full in `reset` nanoseconds.
+    #[must_use]
+    pub const fn fits(remaining: u32, reset: u64) -> Self {
+        Self {
+            reset,
+            wait: 0,
+            remaining,
+        }
+    }
+
+    /// It does not fit, but will in `wait` nanoseconds if nobody else takes anything. A wait of 0
+    /// counts as 1.
+    #[must_use]
+    pub const fn waits(remaining: u32, reset: u64, wait: u64) -> Self {
+        let wait = if wait == 0 { 1 } else { wait };
+        Self {
+            reset,
+            wait,
+            remaining,
+        }
+    }
+
+    /// It costs more than the bucket can hold.
+    #[must_use]
+    pub const fn never(remaining: u32, reset: u64) -> Self {
+        Self {
+            reset,
+            wait: NEVER,
+            remaining,
+        }
+    }
+
+    /// Whether it fits.
+    #[must_use]
+    pub const fn is_allowed(&self) -> bool {
+        self.wait == 0
+    }
+
+    /// Whether it costs more than the bucket can ever hold.
+    #[must_use]
+    pub const fn is_never(&self) -> bool {
+        self.wait == NEVER
+    }
+
+    /// Whole tokens that are left after the decision, rounded down.
+    #[must_use]
+    pub const fn remaining(&self) -> u32 {
+        self.remaining
+    }
+
+    /// How long until the bucket is full, if nothing is taken.
+    #[must_use]
+    pub const fn reset_after(&self) -> Duration {
+        Duration::from_nanos(self.reset)
+    }
+
+    /// How long until the same charge fits, if nobody else takes anything; `None` if it fits now
+    /// and if it never will.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self.wait {
+            0 | NEVER => None,
+            nanos => Some(Duration::from_nanos(nanos)),
+        }
+    }
+}
+
+/// What a store decided on a list of charges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Decision {
+    admitted: bool,
+    degraded: bool,
+    outcomes: ArrayVec<Outcome, { Charges::MAX }>,
+}
+
+impl Decision {
+    /// Everything that is enforced fits, and is taken. The outcomes are in the order of the
+    /// charges; any behind the [most there can be](Charges::MAX) are left out.
+    pub fn admitted(outcomes: impl IntoIterator<Item = Outcome>) -> Self {
+        Self::new(true, outcomes)
+    }
+
+    /// Something that is enforced does not fit, and nothing is taken. The outcomes are as in
+    /// [`admitted`](Self::admitted).
+    pub fn refused(outcomes: impl IntoIterator<Item = Outcome>) -> Self {
+        Self::new(false, outcomes)
+    }
+
+    fn new(admitted: bool, outcomes: impl IntoIterator<Item = Outcome>) -> Self {
+        let outcomes = outcomes.into_iter().take(Charges::MAX).collect();
+        Self {
+            admitted,
+            degraded: false,
+            outcomes,
+        }
+    }
+
+    /// The same decision, marked as one that a fallback made because the store could not.
+    pub fn with_degraded(mut self) -> Self {
+        self.degraded = true;
+        self
+    }
+
+    /// Whether everything that is enforced fits, and is taken.
+    #[must_use]
+    pub const fn is_admitted(&self) -> bool {
+        self.admitted
+    }
+
+    /// Whether a fallback decided because the store could not.
+    #[must_use]
+    pub const fn is_degraded(&self) -> bool {
+        self.degraded
+    }
+
+    /// What became of each charge, in the order of the charges.
+    #[must_use]
+    pub fn outcomes(&self) -> &[Outcome] {
+        &self.outcomes
+    }
+}

@@ -1,0 +1,99 @@
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use pm_core::ResponseBody;
+use tower_service::Service;
+
+use crate::Subject;
+use crate::future::ResponseFuture;
+use crate::layer::Admission;
+
+/// What [`RateLimitLayer`](crate::RateLimitLayer) builds.
+///
+/// It is ready when the inner service is, and decides when it is called: a connection that is kept
+/// open holds nothing. A refusal drops the inner service that was ready, so that what it had
+/// reserved is free again.
+#[derive(Clone)]
+pub struct RateLimit<S> {
+    inner: S,
+    admission: Arc<Admission>,
+}
+
+impl<S> RateLimit<S> {
+    pub(crate) const fn new(inner: S, admission: Arc<Admission>) -> Self {
+        Self { inner, admission }
+    }
+
+    /// The inner service.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S: Clone> RateLimit<S> {
+    /// The inner service that is ready; a clone that is not takes its place.
+    fn take_ready(&mut self) -> S {
+        let clone = self.inner.clone();
+        mem::replace(&mut self.inner, clone)
+    }
+}
+
+impl<S, B, ResBody> Service<Request<B>> for RateLimit<S>
+where
+    S: Service<Request<B>, Response = Response<ResBody>> + Clone,
+{
+    type Response = Response<ResponseBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, B>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let Some(client) = Admission::client(request.extensions()) else {
+            drop(self.take_ready());
+            return ResponseFuture::refused(self.admission.refuse_unknown());
+        };
+        let limiter = &self.admission.limiter;
+        let charge = limiter.charge(&Subject::client(client), 1);
+        let Some(decision) = limiter.try_decide(charge) else {
+            let decision = limiter.decide(charge);
+            let admission = Arc::clone(&self.admission);
+            return ResponseFuture::deciding(decision, self.take_ready(), request, admission);
+        };
+        let verdict = limiter.verdict(&decision, 1);
+        match self.admission.refuse(&verdict) {
+            Some(response) => {
+                drop(self.take_ready());
+                ResponseFuture::refused(response)
+            }
+            None => {
+                let admission = Arc::clone(&self.admission);
+                ResponseFuture::calling(self.inner.call(request), verdict, admission)
+            }
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for RateLimit<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimit")
+            .field("inner", &self.inner)
+            .field("limiter", &self.admission.limiter)
+            .finish_non_exhaustive()
+    }
+}

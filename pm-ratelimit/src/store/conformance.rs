@@ -1,0 +1,422 @@
+//! The suite that every store and every wrapper of one runs.
+//!
+//! Each function is one promise of [`RateLimitStore`], checked on a fresh [`Fixture`]; it panics
+//! where the promise is broken. [`conformance!`](crate::conformance) makes one test of each:
+//!
+//! ```
+//! # #[cfg(any())]
+//! # mod example {
+//! pm_ratelimit::conformance!(MyFixture::new());
+//! # }
+//! ```
+//!
+//! The suite grows with the contract and is outside semantic versioning.
+
+use std::collections::hash_map::RandomState;
+use std::future::{Future, poll_fn};
+use std::hash::BuildHasher;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pm_core::Tick;
+
+use super::RateLimitStore;
+use crate::{BucketId, Charge, Charges, Decision, Mode, Quota};
+
+/// A store to be tested, and the time it decides by.
+#[async_trait]
+pub trait Fixture: Send + Sync {
+    /// The store, the same on every call.
+    fn store(&self) -> Arc<dyn RateLimitStore>;
+
+    /// What a caller's clock shows.
+    fn now(&self) -> Tick;
+
+    /// Makes at least this time pass for the store and for the caller's clock: at once where the
+    /// time is manual, by waiting where the store has a clock of its own.
+    async fn advance(&self, by: Duration);
+}
+
+/// One test for each function of [`store::conformance`](mod@crate::store::conformance), on the
+/// fixture that the expression makes anew for each.
+///
+/// The tests are `#[tokio::test]`s: the package needs `tokio` with the features `macros` and `rt`
+/// as a development dependency.
+#[macro_export]
+macro_rules! conformance {
+    ($fixture:expr) => {
+        $crate::conformance! { @each $fixture;
+            a_bucket_starts_full_and_holds_its_capacity
+            tokens_come_back_one_by_one
+            an_idle_bucket_holds_no_more_than_its_capacity
+            the_wait_is_exact
+            a_refusal_takes_nothing
+            a_cost_above_the_capacity_never_fits
+            a_cost_of_zero_takes_nothing
+            all_or_nothing
+            eight_charges_are_one_decision
+            the_same_bucket_twice_is_charged_twice
+            a_peek_takes_nothing_and_decides_nothing
+            a_shadow_takes_and_decides_nothing
+            buckets_do_not_touch_each_other
+            an_older_now_admits_no_more
+            at_the_same_time_no_more_than_the_capacity
+            at_the_same_time_all_or_nothing
+        }
+    };
+    (@each $fixture:expr; $($name:ident)*) => {
+        $(
+            #[::tokio::test]
+            async fn $name() {
+                let fixture = $fixture;
+                $crate::store::conformance::$name(&fixture).await;
+            }
+        )*
+    };
+}
+
+/// So slow that nothing comes back while a test runs.
+const SLOW: Quota = Quota::per_day(1);
+
+/// Fast enough to wait for, and slow enough to be asked in between.
+const FAST: Quota = Quota::new(5, Duration::from_secs(1));
+
+/// A bucket that no other test uses, on a shared backend either.
+fn bucket() -> BucketId {
+    let random = || u128::from(RandomState::new().hash_one(0));
+    BucketId::from_u128(random() << 64 | random())
+}
+
+async fn decide(fixture: &dyn Fixture, charges: &[Charge]) -> Decision {
+    let store = fixture.store();
+    if let Some(decision) = store.try_decide(charges, fixture.now()) {
+        return decision;
+    }
+    let charges = Charges::try_from(charges).expect("no more than eight");
+    store
+        .decide(charges, fixture.now())
+        .await
+        .expect("the store works")
+}
+
+/// Whether one token is admitted.
+async fn takes(fixture: &dyn Fixture, bucket: BucketId, quota: Quota) -> bool {
+    decide(fixture, &[Charge::new(bucket, quota, 1)])
+        .await
+        .is_admitted()
+}
+
+async fn remaining(fixture: &dyn Fixture, bucket: BucketId, quota: Quota) -> u32 {
+    let peek = Charge::new(bucket, quota, 0).with_mode(Mode::Peek);
+    decide(fixture, &[peek]).await.outcomes()[0].remaining()
+}
+
+/// Exactly the capacity can be taken at once, and what remains counts down.
+pub async fn a_bucket_starts_full_and_holds_its_capacity(fixture: &dyn Fixture) {
+    for capacity in [1, 2, 50] {
+        let (bucket, quota) = (bucket(), SLOW.burst(capacity));
+        assert_eq!(remaining(fixture, bucket, quota).await, capacity);
+        for left in (0..capacity).rev() {
+            let decision = decide(fixture, &[Charge::new(bucket, quota, 1)]).await;
+            assert!(decision.is_admitted(), "refused with {} left", left + 1);
+            assert!(!decision.is_degraded());
+            assert_eq!(decision.outcomes()[0].remaining(), left);
+        }
+        assert!(
+            !takes(fixture, bucket, quota).await,
+            "more than {capacity} at once"
+        );
+    }
+}
+
+/// One token comes back per interval, and not before.
+pub async fn tokens_come_back_one_by_one(fixture: &dyn Fixture) {
+    let bucket = bucket();
+    let all = Charge::new(bucket, FAST, FAST.capacity());
+    assert!(decide(fixture, &[all]).await.is_admitted());
+    assert!(!takes(fixture, bucket, FAST).await);
+    for _ in 0..3 {
+        fixture.advance(FAST.interval()).await;
+        assert!(
+            takes(fixture, bucket, FAST).await,
+            "nothing came back in an interval"
+        );
+        assert!(
+            !takes(fixture, bucket, FAST).await,
+            "two came back in an interval"
+        );
+    }
+}
+
+/// However long a bucket rests, it does not save up.
+pub async fn an_idle_bucket_holds_no_more_than_its_capacity(fixture: &dyn Fixture) {
+    let bucket = bucket();
+    assert!(takes(fixture, bucket, FAST).await);
+    fixture.advance(FAST.period() * 2).await;
+    let all = Charge::new(bucket, FAST, FAST.capacity());
+    assert!(decide(fixture, &[all]).await.is_admitted());
+    assert!(!takes(fixture, bucket, FAST).await);
+}
+
+/// Whoever waits as told is let in.
+pub async fn the_wait_is_exact(fixture: &dyn Fixture) {
+    let bucket = bucket();
+    let all = Charge::new(bucket, FAST, FAST.capacity());
+    assert!(decide(fixture, &[all]).await.is_admitted());
+    for cost in [1, 3, 2] {
+        let charge = Charge::new(bucket, FAST, cost);
+        let refused = decide(fixture, &[charge]).await;
+        assert!(!refused.is_admitted());
+        let wait = refused.outcomes()[0].retry_after().expect("waiting helps");
+        assert!(
+            wait <= FAST.interval() * cost,
+            "the wait is too long: {wait:?}"
+        );
+        fixture.advance(wait).await;
+        assert!(
+            decide(fixture, &[charge]).await.is_admitted(),
+            "the wait was too short"
+        );
+    }
+}
+
+/// What was there before a refusal is there behind it.
+pub async fn a_refusal_takes_nothing(fixture: &dyn Fixture) {
+    let (bucket, quota) = (bucket(), SLOW.burst(5));
+    assert!(
+        decide(fixture, &[Charge::new(bucket, quota, 2)])
+            .await
+            .is_admitted()
+    );
+    for _ in 0..10 {
+        let refused = decide(fixture, &[Charge::new(bucket, quota, 4)]).await;
+        assert!(!refused.is_admitted());
+        assert_eq!(refused.outcomes()[0].remaining(), 3);
+    }
+    assert!(
+        decide(fixture, &[Charge::new(bucket, quota, 3)])
+            .await
+            .is_admitted()
+    );
+}
+
+/// A cost that can never fit says so, and no other does.
+pub async fn a_cost_above_the_capacity_never_fits(fixture: &dyn Fixture) {
+    let (bucket, quota) = (bucket(), SLOW.burst(5));
+    for cost in [6, 1_000_000, u32::MAX] {
+        let refused = decide(fixture, &[Charge::new(bucket, quota, cost)]).await;
+        assert!(!refused.is_admitted());
+        assert!(refused.outcomes()[0].is_never());
+        assert_eq!(refused.outcomes()[0].retry_after(), None);
+    }
+    assert!(
+        decide(fixture, &[Charge::new(bucket, quota, 5)])
+            .await
+            .is_admitted()
+    );
+    let refused = decide(fixture, &[Charge::new(bucket, quota, 5)]).await;
+    assert!(!refused.outcomes()[0].is_never());
+}
+
+/// A cost of 0 fits an empty bucket too.
+pub async fn a_cost_of_zero_takes_nothing(fixture: &dyn Fixture) {
+    let (bucket, quota) = (bucket(), SLOW.burst(1));
+    for left in [1, 0] {
+        let decision = decide(fixture, &[Charge::new(bucket, quota, 0)]).await;
+        assert!(decision.is_admitted());
+        assert_eq!(decision.outcomes()[0].remaining(), left);
+        assert_eq!(takes(fixture, bucket, quota).await, left == 1);
+    }
+}
+
+/// One charge that does not fit keeps all the others from being taken, wherever it stands.
+pub async fn all_or_nothing(fixture: &dyn Fixture) {
+    let quota = SLOW.burst(3);
+    let (full, empty, other) = (bucket(), bucket(), bucket());
+    assert!(
+        decide(fixture, &[Charge::new(empty, quota, 3)])
+            .await
+            .is_admitted()
+    );
+    let charge = |bucket| Charge::new(bucket, quota, 1);
+    for order in [
+        [full, empty, other],
+        [empty, full, other],
+        [other, full, empty],
+    ] {
+        let refused = decide(fixture, &order.map(charge)).await;
+        assert!(!refused.is_admitted());
+        for (bucket, outcome) in order.iter().zip(refused.outcomes()) {
+            assert_eq!(
+                outcome.is_allowed(),
+                *bucket != empty,
+                "the outcomes are out of order"
+            );
+        }
+        assert_eq!(remaining(fixture, full, quota).await, 3);
+        assert_eq!(remaining(fixture, other, quota).await, 3);
+    }
+    assert!(
+        decide(fixture, &[full, other].map(charge))
+            .await
+            .is_admitted()
+    );
+    assert_eq!(remaining(fixture, full, quota).await, 2);
+    assert_eq!(remaining(fixture, other, quota).await, 2);
+}
+
+/// The most charges that there may be.
+pub async fn eight_charges_are_one_decision(fixture: &dyn Fixture) {
+    let quota = SLOW.burst(2);
+    let buckets: [BucketId; Charges::MAX] = std::array::from_fn(|_| bucket());
+    let charges = buckets.map(|bucket| Charge::new(bucket, quota, 1));
+    for admitted in [true, true, false] {
+        let decision = decide(fixture, &charges).await;
+        assert_eq!(decision.is_admitted(), admitted);
+        assert_eq!(decision.outcomes().len(), charges.len());
+    }
+}
+
+/// The costs of two charges of one bucket add up, and are taken together or not at all.
+pub async fn the_same_bucket_twice_is_charged_twice(fixture: &dyn Fixture) {
+    let (bucket, quota) = (bucket(), SLOW.burst(5));
+    let charges = |a, b| [Charge::new(bucket, quota, a), Charge::new(bucket, quota, b)];
+    assert!(!decide(fixture, &charges(3, 3)).await.is_admitted());
+    assert_eq!(remaining(fixture, bucket, quota).await, 5);
+    assert!(decide(fixture, &charges(3, 2)).await.is_admitted());
+    assert_eq!(remaining(fixture, bucket, quota).await, 0);
+}
+
+/// Looking at a bucket, full or empty, is without consequence.
+pub async fn a_peek_takes_nothing_and_decides_nothing(fixture: &dyn Fixture) {
+    let (looked, quota) = (bucket(), SLOW.burst(1));
+    let peek = Charge::new(looked, quota, 1).with_mode(Mode::Peek);
+    for _ in 0..2 {
+        let decision = decide(fixture, &[peek, Charge::new(bucket(), quota, 1)]).await;
+        assert!(decision.is_admitted());
+        assert!(decision.outcomes()[0].is_allowed(), "a peek took something");
+    }
+    assert!(takes(fixture, looked, quota).await);
+    let decision = decide(fixture, &[peek]).await;
+    assert!(decision.is_admitted(), "a peek decided");
+    assert!(!decision.outcomes()[0].is_allowed());
+}
+
+/// A shadow is charged like the others, and refuses nobody.
+pub async fn a_shadow_takes_and_decides_nothing(fixture: &dyn Fixture) {
+    let (trial, enforced) = (bucket(), bucket());
+    let shadow = Charge::new(trial, SLOW.burst(2), 1).with_mode(Mode::Shadow);
+    let enforce = Charge::new(enforced, SLOW.burst(4), 1);
+    for fits in [true, true, false, false] {
+        let decision = decide(fixture, &[shadow, enforce]).await;
+        assert!(decision.is_admitted(), "a shadow decided");
+        assert_eq!(decision.outcomes()[0].is_allowed(), fits);
+    }
+    let other = Charge::new(bucket(), SLOW.burst(1), 1).with_mode(Mode::Shadow);
+    assert!(!decide(fixture, &[other, enforce]).await.is_admitted());
+    assert!(
+        decide(fixture, &[other]).await.outcomes()[0].is_allowed(),
+        "taken on a refusal"
+    );
+    assert!(
+        decide(fixture, &[other]).await.is_admitted(),
+        "a shadow decided alone"
+    );
+}
+
+/// Emptying one bucket leaves the others full.
+pub async fn buckets_do_not_touch_each_other(fixture: &dyn Fixture) {
+    let quota = SLOW.burst(1);
+    let buckets: [BucketId; 100] = std::array::from_fn(|_| bucket());
+    for admitted in [true, false] {
+        for bucket in buckets {
+            assert_eq!(takes(fixture, bucket, quota).await, admitted);
+        }
+    }
+}
+
+/// A clock reading from before another charge does not undo it.
+pub async fn an_older_now_admits_no_more(fixture: &dyn Fixture) {
+    let bucket = bucket();
+    let before = fixture.now();
+    fixture.advance(Duration::from_millis(100)).await;
+    let all = Charge::new(bucket, FAST, FAST.capacity());
+    let one = Charge::new(bucket, FAST, 1);
+    for (charge, now, admitted) in [(all, fixture.now(), true), (one, before, false)] {
+        let store = fixture.store();
+        let decision = match store.try_decide(&[charge], now) {
+            Some(decision) => decision,
+            None => store
+                .decide(charge.into(), now)
+                .await
+                .expect("the store works"),
+        };
+        assert_eq!(decision.is_admitted(), admitted);
+    }
+}
+
+/// Many decisions at once, waiting and not, admit the capacity between them.
+pub async fn at_the_same_time_no_more_than_the_capacity(fixture: &dyn Fixture) {
+    let charge = Charge::new(bucket(), SLOW.burst(10), 1);
+    let admitted = together((0..64).map(|_| {
+        let (store, now) = (fixture.store(), fixture.now());
+        async move {
+            store
+                .decide(charge.into(), now)
+                .await
+                .expect("the store works")
+        }
+    }))
+    .await;
+    assert_eq!(admitted, 10);
+    assert!(!decide(fixture, &[charge]).await.is_admitted());
+}
+
+/// Lists that overlap, in opposite orders, at once: a bucket is charged by those admitted only.
+pub async fn at_the_same_time_all_or_nothing(fixture: &dyn Fixture) {
+    let (a, b, quota) = (bucket(), bucket(), SLOW.burst(10));
+    let charges = [Charge::new(a, quota, 1), Charge::new(b, quota, 1)];
+    let admitted = together((0..64).map(|number| {
+        let (store, now) = (fixture.store(), fixture.now());
+        let order = if number % 2 == 0 {
+            [charges[0], charges[1]]
+        } else {
+            [charges[1], charges[0]]
+        };
+        let charges = Charges::try_from(&order[..]).expect("two");
+        async move { store.decide(charges, now).await.expect("the store works") }
+    }))
+    .await;
+    assert_eq!(admitted, 10);
+    for bucket in [a, b] {
+        assert_eq!(remaining(fixture, bucket, quota).await, 0);
+    }
+}
+
+/// Polls all decisions side by side, and counts those that admit.
+async fn together<F>(decisions: impl Iterator<Item = F>) -> usize
+where
+    F: Future<Output = Decision> + Send,
+{
+    let mut pending: Vec<Pin<Box<F>>> = decisions.map(Box::pin).collect();
+    let mut admitted = 0;
+    poll_fn(|cx| {
+        pending.retain_mut(|decision| match decision.as_mut().poll(cx) {
+            Poll::Pending => true,
+            Poll::Ready(decision) => {
+                admitted += usize::from(decision.is_admitted());
+                false
+            }
+        });
+        if pending.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+    admitted
+}

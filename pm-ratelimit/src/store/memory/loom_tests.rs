@@ -1,0 +1,130 @@
+//! Every interleaving of a few threads, as far as loom's memory model goes:
+//! `RUSTFLAGS="--cfg pm_loom" cargo test -p pm-ratelimit --release --lib loom`
+
+use std::sync::Arc;
+
+use loom::sync::atomic::{AtomicU64 as Clock, Ordering};
+use loom::thread;
+use pm_core::Tick;
+
+use super::MemoryStore;
+use crate::{BucketId, Charge, Quota};
+
+/// One token per second, one at a time.
+const ONE: Quota = Quota::per_second(1);
+const SECOND: u64 = 1_000_000_000;
+
+fn model(test: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(test);
+}
+
+fn charge(bucket: u128) -> Charge {
+    Charge::new(BucketId::from_u128(bucket), ONE, 1)
+}
+
+fn admits(store: &MemoryStore, charges: &[Charge], now: u64) -> u64 {
+    u64::from(
+        store
+            .decide_now(charges, Tick::from_nanos(now))
+            .is_admitted(),
+    )
+}
+
+/// A store with this many places, in one shard.
+fn places(places: usize) -> Arc<MemoryStore> {
+    let store = MemoryStore::bounded(places.div_ceil(2));
+    assert_eq!(store.table.places(), places);
+    Arc::new(store)
+}
+
+#[test]
+fn two_newcomers_of_one_bucket_are_one_admission() {
+    model(|| {
+        let store = places(2);
+        let other = Arc::clone(&store);
+        let thread = thread::spawn(move || admits(&other, &[charge(1)], 5));
+        let admitted = admits(&store, &[charge(1)], 5);
+        assert_eq!(admitted + thread.join().expect("no panic"), 1);
+    });
+}
+
+#[test]
+fn a_word_with_a_moving_clock_admits_burst_and_rate() {
+    model(|| {
+        let store = places(2);
+        let clock = Arc::new(Clock::new(5));
+        assert_eq!(admits(&store, &[charge(1)], 5), 1);
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let (store, clock) = (Arc::clone(&store), Arc::clone(&clock));
+                thread::spawn(move || {
+                    let now = clock.load(Ordering::Relaxed);
+                    admits(&store, &[charge(1)], now)
+                })
+            })
+            .collect();
+        clock.store(5 + SECOND, Ordering::Relaxed);
+        let admitted: u64 = threads
+            .into_iter()
+            .map(|thread| thread.join().expect("no panic"))
+            .sum();
+        assert!(admitted <= 1, "one second gives back one token");
+    });
+}
+
+#[test]
+fn a_bucket_whose_place_is_taken_over_loses_no_charge() {
+    model(|| {
+        let store = places(2);
+        // Both places are held by buckets that are full again by the time two more come.
+        assert_eq!(admits(&store, &[charge(1)], 5), 1);
+        assert_eq!(admits(&store, &[charge(2)], 5), 1);
+        let now = 5 + 2 * SECOND;
+        let other = Arc::clone(&store);
+        let thread = thread::spawn(move || admits(&other, &[charge(3)], now));
+        assert_eq!(admits(&store, &[charge(1)], now), 1);
+        assert_eq!(thread.join().expect("no panic"), 1);
+        assert_eq!(
+            admits(&store, &[charge(1)], now),
+            0,
+            "its own charge was lost"
+        );
+        assert_eq!(
+            admits(&store, &[charge(3)], now),
+            0,
+            "the newcomer's charge was lost"
+        );
+    });
+}
+
+#[test]
+fn lists_that_overlap_are_all_or_nothing() {
+    model(|| {
+        let store = places(4);
+        let other = Arc::clone(&store);
+        let thread = thread::spawn(move || admits(&other, &[charge(2), charge(1)], 5));
+        let admitted = admits(&store, &[charge(1), charge(2)], 5);
+        assert_eq!(
+            admitted + thread.join().expect("no panic"),
+            1,
+            "one of them is first"
+        );
+    });
+}
+
+#[test]
+fn a_list_that_loses_puts_back_or_counts() {
+    model(|| {
+        let store = places(4);
+        let other = Arc::clone(&store);
+        let thread = thread::spawn(move || admits(&other, &[charge(2)], 5));
+        let list = admits(&store, &[charge(1), charge(2)], 5);
+        let single = thread.join().expect("no panic");
+        assert_eq!(list + single, 1);
+        // If the list lost, its first bucket is as it was.
+        assert_eq!(admits(&store, &[charge(1)], 5), single);
+        assert_eq!(store.stats().forfeited, 0);
+    });
+}

@@ -1,0 +1,170 @@
+mod table;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrayvec::ArrayVec;
+use async_trait::async_trait;
+use pm_core::Tick;
+
+use self::table::{Receipt, Table};
+use super::RateLimitStore;
+use crate::algorithm::Gcra;
+use crate::{Charge, Charges, Decision, Error, Mode, Outcome};
+
+/// Buckets in the memory of this process, of a number that is fixed from the start.
+///
+/// One bucket is one 64-bit word, charged by one compare-and-swap. A lookup takes no lock; the
+/// first charge of a bucket takes that of its shard, and sweeps a few places for one that is free:
+/// never used, or holding a bucket that is full again. There is no sweeping task, and memory never
+/// grows.
+///
+/// A bucket that is not full is never given up, so a flood of new subjects frees nobody who is
+/// limited. When all places that a new bucket could have are held by such ones, it shares a bucket
+/// with others in the same need, and with them has one quota: that is safe, unfair, counted in
+/// [`MemoryStats::overflowed`] and logged once. Whoever shared one starts with its debt when a
+/// place becomes free.
+///
+/// Several charges are looked at with one reading of the clock; if one does not fit, nothing is
+/// written. Then they are taken one after the other. If one of them is lost to another thread in
+/// between, those already taken are put back exactly as they were; one that has been charged by
+/// others since stays taken, and is counted in [`MemoryStats::forfeited`].
+pub struct MemoryStore {
+    table: Table,
+    forfeited: AtomicU64,
+}
+
+/// What a [`MemoryStore`] has counted since it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryStats {
+    /// Charges that stayed although they admitted nobody: each made a bucket stricter, once.
+    pub forfeited: u64,
+    /// How often a shared bucket spoke for one that had no place of its own.
+    pub overflowed: u64,
+}
+
+impl MemoryStore {
+    /// Room for `buckets` that are not full at the same time; 32 bytes for each, from the start.
+    ///
+    /// # Panics
+    ///
+    /// If `buckets` is 0.
+    #[must_use]
+    #[track_caller]
+    pub fn bounded(buckets: usize) -> Self {
+        assert!(
+            buckets > 0,
+            "a memory store needs room for at least one bucket"
+        );
+        Self {
+            table: Table::new(buckets),
+            forfeited: AtomicU64::new(0),
+        }
+    }
+
+    /// What has been counted.
+    #[must_use]
+    pub fn stats(&self) -> MemoryStats {
+        MemoryStats {
+            forfeited: self.forfeited.load(Ordering::Relaxed) + self.table.strayed(),
+            overflowed: self.table.overflowed(),
+        }
+    }
+
+    fn decide_now(&self, charges: &[Charge], now: Tick) -> Decision {
+        match charges {
+            [charge] if charge.mode() != Mode::Peek => match self.take(charge, now) {
+                Ok((outcome, _)) => Decision::admitted([outcome]),
+                Err(outcome) if charge.mode() == Mode::Shadow => Decision::admitted([outcome]),
+                Err(outcome) => Decision::refused([outcome]),
+            },
+            several => self.decide_several(several, now),
+        }
+    }
+
+    fn decide_several(&self, charges: &[Charge], now: Tick) -> Decision {
+        let mut outcomes: ArrayVec<Outcome, { Charges::MAX }> = charges
+            .iter()
+            .map(|charge| {
+                let word = self.table.read(charge.bucket(), now);
+                Gcra::new(charge.quota()).look(word, now, charge.cost())
+            })
+            .collect();
+        let refused = |(charge, outcome): (&Charge, &Outcome)| {
+            charge.mode() == Mode::Enforce && !outcome.is_allowed()
+        };
+        if charges.iter().zip(&outcomes).any(refused) {
+            return Decision::refused(outcomes);
+        }
+
+        // In the order of their ids, so that two decisions about the same buckets meet at the
+        // first of them, where neither has anything to put back yet.
+        let mut order: ArrayVec<usize, { Charges::MAX }> = (0..charges.len()).collect();
+        order.sort_unstable_by_key(|&at| charges[at].bucket());
+
+        let mut receipts: ArrayVec<Receipt<'_>, { Charges::MAX }> = ArrayVec::new();
+        let looked = outcomes.clone();
+        for at in order {
+            let charge = &charges[at];
+            if charge.mode() == Mode::Peek {
+                continue;
+            }
+            match self.take(charge, now) {
+                Ok((outcome, receipt)) => {
+                    outcomes[at] = outcome;
+                    receipts.extend(receipt);
+                }
+                Err(outcome) if charge.mode() == Mode::Shadow => outcomes[at] = outcome,
+                Err(outcome) => {
+                    outcomes = looked;
+                    outcomes[at] = outcome;
+                    self.put_back(receipts);
+                    return Decision::refused(outcomes);
+                }
+            }
+        }
+        Decision::admitted(outcomes)
+    }
+
+    fn take(&self, charge: &Charge, now: Tick) -> Result<(Outcome, Option<Receipt<'_>>), Outcome> {
+        let gcra = Gcra::new(charge.quota());
+        self.table.take(charge.bucket(), &gcra, charge.cost(), now)
+    }
+
+    /// The last taken first, so that a bucket that was charged twice is as it was before.
+    fn put_back(&self, receipts: ArrayVec<Receipt<'_>, { Charges::MAX }>) {
+        for receipt in receipts.into_iter().rev() {
+            if !receipt.put_back() {
+                self.forfeited.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl RateLimitStore for MemoryStore {
+    fn try_decide(&self, charges: &[Charge], now: Tick) -> Option<Decision> {
+        Some(self.decide_now(charges, now))
+    }
+
+    async fn decide(self: Arc<Self>, charges: Charges, now: Tick) -> Result<Decision, Error> {
+        Ok(self.decide_now(charges.as_slice(), now))
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore")
+            .field("places", &self.table.places())
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(pm_loom)))]
+mod tests;
+
+#[cfg(all(test, pm_loom))]
+mod loom_tests;
