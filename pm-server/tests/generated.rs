@@ -1,6 +1,6 @@
 //! The committed code in `src/gen` is what `proto/` generates.
 //!
-//! After an edit of a `.proto` file: `PM_REGENERATE=1 cargo test -p pm-server --test generated`.
+//! After an edit of a `.proto` file, and before code that uses what is new: `PM_REGENERATE=1 cargo test -p pm-server --test generated`.
 
 use std::{fs, path::Path};
 

@@ -332,7 +332,8 @@ pub struct Position {
     pub rev: u64,
 }
 /// Ask for everything of a scope from now on. With `since`, what came after it is sent first, all of
-/// it, or the answer is CODE_UNRECOVERABLE. Without, a snapshot is.
+/// it, or the answer is CODE_UNRECOVERABLE. Without, a snapshot is. A scope that is followed already
+/// begins anew.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Subscribe {
     /// empty: the whole tenant
@@ -672,6 +673,8 @@ pub enum Code {
     /// storage failed; whether the change happened is known after repeating the mutation
     Unavailable = 14,
     Protocol = 15,
+    /// a later frame about the same subscription took its place
+    Superseded = 16,
 }
 impl Code {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -696,6 +699,7 @@ impl Code {
             Self::Overloaded => "CODE_OVERLOADED",
             Self::Unavailable => "CODE_UNAVAILABLE",
             Self::Protocol => "CODE_PROTOCOL",
+            Self::Superseded => "CODE_SUPERSEDED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -717,6 +721,7 @@ impl Code {
             "CODE_OVERLOADED" => Some(Self::Overloaded),
             "CODE_UNAVAILABLE" => Some(Self::Unavailable),
             "CODE_PROTOCOL" => Some(Self::Protocol),
+            "CODE_SUPERSEDED" => Some(Self::Superseded),
             _ => None,
         }
     }

@@ -3,16 +3,25 @@
 use std::sync::Arc;
 
 use fastrand::Rng;
-use pm_server::domain::{Fields, Id, Kind, Mutation, Operation, Patch, Place, Status};
+use pm_server::domain::{Fields, Id, Kind, Mutation, Operation, Patch, Place, Status, WorkItem};
 
 /// Makes mutations about a small set of projects and items, so that they get in each other's way.
 #[derive(Debug)]
 pub struct Edits {
     rng: Rng,
     projects: Vec<Id>,
-    items: Vec<Id>,
+    items: Vec<Item>,
     past: Vec<Mutation>,
+    /// Whether somebody shows it what there is.
+    is_shown: bool,
     at_us: i64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Item {
+    id: Id,
+    project: Id,
+    kind: Kind,
 }
 
 impl Edits {
@@ -23,12 +32,30 @@ impl Edits {
             projects: vec![],
             items: vec![],
             past: vec![],
+            is_shown: false,
             at_us: 1_000_000,
         }
     }
 
     pub fn id(&mut self) -> Id {
         Id::from_bytes(self.rng.u128(1..).to_be_bytes())
+    }
+
+    /// Looks at what there is, so that more of what follows makes sense.
+    pub fn look_at(&mut self, items: &[WorkItem]) {
+        self.is_shown = true;
+        let item = |item: &WorkItem| Item {
+            id: item.id,
+            project: item.project,
+            kind: item.kind,
+        };
+        self.items = items.iter().map(item).collect();
+        // The order of their creation, which their ids do not have.
+        let created = items.iter().map(|item| (item.created_at_us, item.id));
+        let mut order: Vec<_> = created.zip(self.items.drain(..)).collect();
+        order.sort_by_key(|(created, _)| *created);
+        self.items.extend(order.into_iter().map(|(_, item)| item));
+        self.items.truncate(300);
     }
 
     /// A group of 1 to `most` mutations.
@@ -71,18 +98,18 @@ impl Edits {
                 name: self.text("project"),
                 expected: self.version(),
             },
-            2 => Operation::ArchiveProject {
+            2..=5 => Operation::ArchiveProject {
                 id: self.project(),
-                archived: self.rng.u8(..) < 60,
+                archived: self.rng.u8(..) < 12,
                 expected: self.version(),
             },
-            3..=39 => self.create_item(),
+            6..=45 => self.create_item(),
             40..=59 => Operation::UpdateItem {
                 id: self.item(),
                 patch: self.patch(),
                 expected: self.version(),
             },
-            60..=92 => self.move_item(),
+            68..=96 => self.move_item(),
             _ => Operation::DeleteItem {
                 id: self.item(),
                 expected: self.version(),
@@ -104,40 +131,73 @@ impl Edits {
     }
 
     fn create_item(&mut self) -> Operation {
+        let kind = *self.pick(&[Kind::Epic, Kind::Story, Kind::Story, Kind::Task, Kind::Task]);
+        let parent = self.parent(kind);
+        let project = parent.map_or_else(|| self.project(), |parent| parent.project);
         let id = if self.rng.u8(..) < 8 {
             self.item()
         } else {
             self.id()
         };
-        if self.items.len() < 300 {
-            self.items.push(id);
+        let item = Item { id, project, kind };
+        if self.is_shown && self.rng.u8(..) < 150 {
+            // It will be seen if it comes about.
+        } else if self.items.len() < 300 {
+            self.items.push(item);
         } else {
             let at = self.rng.usize(..self.items.len());
-            self.items[at] = id;
+            self.items[at] = item;
         }
-        let parent = (self.rng.u8(..) > 60).then(|| self.item());
         Operation::CreateItem {
             id,
-            project: self.project(),
-            parent,
-            kind: *self.pick(&[Kind::Epic, Kind::Story, Kind::Story, Kind::Task, Kind::Task]),
+            project,
+            parent: parent.map(|parent| parent.id),
+            kind,
             fields: self.fields(),
             place: self.place(),
         }
     }
 
     fn move_item(&mut self) -> Operation {
+        let item = self.known_item();
+        let kind = item.map_or(Kind::Story, |item| item.kind);
         let parent = match self.rng.u8(..3) {
             0 => None,
-            1 => Some(None),
-            _ => Some(Some(self.item())),
+            1 if kind != Kind::Task => Some(None),
+            _ => Some(self.parent(kind).map(|parent| parent.id)),
         };
+        let id = item.map_or_else(|| self.id(), |item| item.id);
         Operation::MoveItem {
-            id: self.item(),
+            id,
             parent,
             place: self.place(),
             expected: self.version(),
         }
+    }
+
+    /// Something that an item of this kind may stand below, mostly.
+    fn parent(&mut self, kind: Kind) -> Option<Item> {
+        if self.rng.u8(..) < 20 {
+            return self.known_item();
+        }
+        let wanted: &[Kind] = match kind {
+            Kind::Epic => return None,
+            Kind::Story if self.rng.bool() => return None,
+            Kind::Story => &[Kind::Epic],
+            Kind::Task => &[Kind::Story, Kind::Task],
+        };
+        let suitable: Vec<_> = self
+            .items
+            .iter()
+            .filter(|item| wanted.contains(&item.kind))
+            .copied()
+            .collect();
+        let start = if self.rng.bool() {
+            suitable.len().saturating_sub(8)
+        } else {
+            0
+        };
+        (!suitable.is_empty()).then(|| suitable[self.rng.usize(start..suitable.len())])
     }
 
     fn fields(&mut self) -> Fields {
@@ -199,15 +259,15 @@ impl Edits {
 
     fn place(&mut self) -> Place {
         match self.rng.u8(..10) {
-            0..=3 => Place::Last,
-            4 => Place::First,
-            5..=7 => Place::After(self.item()),
+            0..=5 => Place::Last,
+            6 => Place::First,
+            7..=8 => Place::After(self.item()),
             _ => Place::Before(self.item()),
         }
     }
 
     fn version(&mut self) -> Option<u64> {
-        (self.rng.u8(..) < 40).then(|| self.rng.u64(1..4))
+        (self.rng.u8(..) < 20).then(|| self.rng.u64(1..4))
     }
 
     fn project(&mut self) -> Id {
@@ -216,8 +276,18 @@ impl Edits {
     }
 
     fn item(&mut self) -> Id {
-        if self.items.is_empty() || self.rng.u8(..) < 3 {
+        if self.rng.u8(..) < 3 {
             return self.id();
+        }
+        match self.known_item() {
+            Some(item) => item.id,
+            None => self.id(),
+        }
+    }
+
+    fn known_item(&mut self) -> Option<Item> {
+        if self.items.is_empty() {
+            return None;
         }
         // The newest ones more often: things happen where things happened.
         let recent = self.items.len().min(24);
@@ -226,7 +296,7 @@ impl Edits {
         } else {
             0
         };
-        self.items[self.rng.usize(start..self.items.len())]
+        Some(self.items[self.rng.usize(start..self.items.len())])
     }
 
     fn text(&mut self, what: &str) -> String {

@@ -2,3 +2,5 @@
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
 pub mod edits;
+pub mod peer;
+pub mod schema;

@@ -1,0 +1,461 @@
+use std::{collections::VecDeque, time::Duration};
+
+use bytes::Bytes;
+use pm_core::{Identity, Tick};
+
+use super::{
+    Close, CloseCode, Frames, SocketSettings,
+    outbox::{Next, Outbox},
+    reply,
+    session::Session,
+};
+use crate::{
+    domain::Mutation,
+    r#gen::{self as pb, Code, server_frame},
+    store::{Answer, Page, Scope, Snapshot, StoreError},
+    sync::{Delivery, Failure, Hub},
+    wire::encode,
+};
+
+/// When to come back after the tenant could not be served.
+const UNAVAILABLE_RETRY: Duration = Duration::from_secs(2);
+
+/// One conversation, without a socket and without a clock.
+///
+/// Feed it messages ([`receive`](Self::receive)), results of its [`Action`]s and the time; take
+/// messages ([`next_message`](Self::next_message)) and actions ([`next_action`](Self::next_action))
+/// until there are none, and then look whether this was the [`end`](Self::end).
+#[derive(Debug)]
+pub struct Connection {
+    pub(super) settings: SocketSettings,
+    id: Box<str>,
+    pub(super) phase: Phase,
+    pub(super) frames: Frames,
+    pub(super) actions: VecDeque<Action>,
+    pub(super) outbox: Outbox,
+    last_traffic: Tick,
+    pinged: Option<Tick>,
+    pub(super) draining: Option<Duration>,
+    pub(super) closing: Option<Close>,
+}
+
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Nothing but a hello is accepted.
+    Silent {
+        until: Tick,
+    },
+    /// The hello is being looked at; what follows it waits.
+    Opening {
+        frame: u32,
+    },
+    Open(Box<Session>),
+}
+
+/// What a connection needs done. Each is answered by the method of the same name, in the past.
+#[derive(Debug)]
+#[allow(missing_docs)] // the fields are what the schema calls them
+pub enum Action {
+    /// Verify the token and open its tenant: [`Connection::opened`].
+    Open { token: String, tenant: String },
+    /// Submit to the tenant's writer: [`Connection::submitted`].
+    Submit { frame: u32, mutation: Mutation },
+    /// Take a snapshot: [`Connection::snapshotted`].
+    Snapshot { frame: u32, scope: Scope },
+    /// Read the log: [`Connection::read`].
+    Read {
+        scope: Scope,
+        after: u64,
+        limit: usize,
+    },
+}
+
+/// What an accepted hello comes with.
+#[derive(Debug)]
+pub struct Opened {
+    /// Who it is.
+    pub identity: Identity,
+    /// When the token ends.
+    pub expires: Tick,
+    /// The tenant's events.
+    pub hub: Hub,
+}
+
+/// Why a hello was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// The token is missing, bad or has expired; in words.
+    Token(String),
+    /// The token is good for something else; in words.
+    Rights(String),
+    /// There is no such tenant.
+    UnknownTenant(String),
+    /// The tenant cannot be opened now; in words.
+    Unavailable(String),
+}
+
+impl Connection {
+    /// A connection that was just accepted. `id` names it in errors and logs.
+    #[must_use]
+    pub fn new(id: impl Into<Box<str>>, settings: SocketSettings, now: Tick) -> Self {
+        Self {
+            id: id.into(),
+            phase: Phase::Silent {
+                until: now + settings.hello_within,
+            },
+            settings,
+            frames: Frames::default(),
+            actions: VecDeque::new(),
+            outbox: Outbox::default(),
+            last_traffic: now,
+            pinged: None,
+            draining: None,
+            closing: None,
+        }
+    }
+
+    /// Whether the next message may be read: the one before was looked at to its end.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        self.frames.is_empty() && self.closing.is_none() && self.draining.is_none()
+    }
+
+    /// Takes a binary message.
+    pub fn receive(&mut self, message: Bytes, now: Tick, wall_us: i64) {
+        self.last_traffic = now;
+        self.pinged = None;
+        self.frames = Frames::of(message);
+        self.work(wall_us);
+    }
+
+    /// Takes a message that is not binary.
+    pub fn receive_text(&mut self) {
+        self.close(Close::for_good(
+            CloseCode::Protocol,
+            "send binary messages, packets of pm.v1",
+        ));
+    }
+
+    /// What is to be done next.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// The next message to send, of about the size that the settings say.
+    pub fn next_message(&mut self, now: Tick, wall_us: i64) -> Option<Bytes> {
+        self.work(wall_us);
+        let budget = self.settings.coalesce_bytes;
+        loop {
+            let live = match &mut self.phase {
+                Phase::Open(session) if !session.reading => {
+                    Some((&session.hub, &mut session.cursors))
+                }
+                Phase::Open(_) | Phase::Silent { .. } | Phase::Opening { .. } => None,
+            };
+            match self
+                .outbox
+                .next(live.map(|(hub, cursors)| (&*hub, cursors)), budget)
+            {
+                Next::Message(message) => {
+                    self.last_traffic = now;
+                    return Some(message);
+                }
+                Next::Behind { scope, after } => self.catch_up(scope, after),
+                Next::Nothing => return None,
+            }
+        }
+    }
+
+    /// The end, once the last message was taken.
+    #[must_use]
+    pub fn end(&self) -> Option<&Close> {
+        self.closing.as_ref().filter(|_| self.outbox.is_over())
+    }
+
+    /// Where to be woken when events come, once that is known.
+    #[must_use]
+    pub fn hub(&self) -> Option<&Hub> {
+        match &self.phase {
+            Phase::Open(session) => Some(&session.hub),
+            Phase::Silent { .. } | Phase::Opening { .. } => None,
+        }
+    }
+
+    /// When [`tick`](Self::tick) has something to do, unless something happens before.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Tick> {
+        match &self.phase {
+            _ if self.closing.is_some() => None,
+            Phase::Silent { until } => Some(*until),
+            Phase::Opening { .. } => None,
+            Phase::Open(session) => Some(self.heartbeat().min(session.expires)),
+        }
+    }
+
+    /// Lets time pass.
+    pub fn tick(&mut self, now: Tick) {
+        match &self.phase {
+            Phase::Silent { until } if now >= *until => {
+                let wait = self.settings.hello_within;
+                self.close(Close::for_now(
+                    CloseCode::Slow,
+                    "no hello came in time",
+                    wait,
+                ));
+            }
+            Phase::Open(session) if now >= session.expires => {
+                self.close(Close::for_good(CloseCode::Token, "the token has expired"));
+            }
+            Phase::Open(_) if now >= self.heartbeat() => self.beat(now),
+            _ => {}
+        }
+    }
+
+    /// Ends in order: what was submitted is answered, then the client is told when to come back.
+    pub fn drain(&mut self, retry_after: Duration) {
+        self.draining = Some(retry_after);
+        self.frames = Frames::default();
+        self.close_if_drained();
+    }
+
+    /// The result of [`Action::Open`].
+    pub fn opened(&mut self, result: Result<Opened, Rejection>, now: Tick, wall_us: i64) {
+        let Phase::Opening { frame } = self.phase else {
+            return;
+        };
+        let opened = match result {
+            Ok(opened) => opened,
+            Err(rejection) => return self.reject(frame, rejection),
+        };
+        let session = Session::new(opened.identity, opened.expires, opened.hub);
+        if !session
+            .identity
+            .at_least(&super::session::role_order(), "viewer")
+        {
+            let words = "the token has none of the roles viewer, editor and admin";
+            return self.reject(frame, Rejection::Rights(words.to_owned()));
+        }
+        let welcome = self.welcome(&session, wall_us);
+        self.outbox
+            .push(encode::packet(frame, server_frame::Body::Welcome(welcome)));
+        self.phase = Phase::Open(Box::new(session));
+        self.tick(now);
+    }
+
+    /// The result of [`Action::Submit`].
+    pub fn submitted(&mut self, frame: u32, result: &Result<Answer, Failure>) {
+        if let Phase::Open(session) = &mut self.phase {
+            session.in_flight -= 1;
+        }
+        match result {
+            // A replayed answer is behind its event, too, wherever the cursors are.
+            Ok(answer) if frame != 0 => {
+                self.outbox
+                    .push_after(answer.rev, reply::answer(frame, answer));
+            }
+            Ok(_) => {}
+            Err(failure) => self.refuse(frame, reply::failure(failure)),
+        }
+        self.close_if_drained();
+    }
+
+    /// The result of [`Action::Snapshot`].
+    pub fn snapshotted(&mut self, frame: u32, scope: Scope, result: Result<Snapshot, StoreError>) {
+        let Phase::Open(session) = &mut self.phase else {
+            return;
+        };
+        let Some(at) = session
+            .snapshots
+            .iter()
+            .position(|wanted| *wanted == (frame, scope))
+        else {
+            return; // unsubscribed meanwhile
+        };
+        session.snapshots.swap_remove(at);
+        let snapshot = match result {
+            Ok(snapshot) => snapshot,
+            Err(error) => return self.lost(&error),
+        };
+        if let Scope::Project(id) = scope
+            && snapshot.projects.is_empty()
+        {
+            let unknown = crate::domain::Refusal::NotFound {
+                what: "project",
+                id,
+            };
+            return self.refuse(frame, reply::refusal(&unknown));
+        }
+        session.cursors.follow(scope, snapshot.position.rev);
+        let project = match scope {
+            Scope::Tenant => Bytes::new(),
+            Scope::Project(id) => encode::id(id),
+        };
+        for part in reply::snapshot(frame, project, &snapshot) {
+            self.outbox.push(part);
+        }
+        self.outbox
+            .push(reply::subscribed(frame, snapshot.position, false));
+    }
+
+    /// The result of [`Action::Read`].
+    pub fn read(&mut self, scope: Scope, result: Result<Page, StoreError>) {
+        let Phase::Open(session) = &mut self.phase else {
+            return;
+        };
+        session.reading = false;
+        match result {
+            Ok(page) => {
+                let delivery = session.hub.deliver_page(&mut session.cursors, scope, &page);
+                if let Delivery::Events(events) = delivery {
+                    self.outbox.push_first(events);
+                }
+            }
+            Err(error) => self.lost(&error),
+        }
+    }
+
+    fn catch_up(&mut self, scope: Scope, after: u64) {
+        let Phase::Open(session) = &mut self.phase else {
+            return;
+        };
+        let lag = session.hub.head().rev - after;
+        if lag > self.settings.max_lag && self.closing.is_none() {
+            let reason = "too far behind; resume, or take a new snapshot";
+            return self.close(Close::for_now(CloseCode::Slow, reason, Duration::ZERO));
+        }
+        session.reading = true;
+        self.actions.push_back(Action::Read {
+            scope,
+            after,
+            limit: self.settings.page,
+        });
+    }
+
+    fn beat(&mut self, now: Tick) {
+        if self.pinged.is_some() {
+            let reason = "no sign of life after a ping";
+            return self.close(Close::for_now(CloseCode::Slow, reason, Duration::ZERO));
+        }
+        self.pinged = Some(now);
+        self.outbox
+            .push(encode::packet(0, server_frame::Body::Ping(pb::Ping {})));
+    }
+
+    /// When the silence has lasted too long.
+    fn heartbeat(&self) -> Tick {
+        match self.pinged {
+            Some(pinged) => pinged + self.settings.pong_within,
+            None => self.last_traffic + self.settings.heartbeat,
+        }
+    }
+
+    fn reject(&mut self, frame: u32, rejection: Rejection) {
+        let (code, words, close) = match rejection {
+            Rejection::Token(words) => {
+                let close = Close::for_good(CloseCode::Token, "the token is not valid");
+                (Code::Unauthenticated, words, close)
+            }
+            Rejection::Rights(words) => {
+                let close = Close::for_good(CloseCode::Rights, "the token is not good for this");
+                (Code::Forbidden, words, close)
+            }
+            Rejection::UnknownTenant(words) => {
+                let close = Close::for_good(CloseCode::Rights, "there is no such tenant");
+                (Code::UnknownTenant, words, close)
+            }
+            Rejection::Unavailable(words) => {
+                let reason = "the tenant cannot be served now";
+                let close = Close::for_now(CloseCode::Unavailable, reason, UNAVAILABLE_RETRY);
+                (Code::Unavailable, words, close)
+            }
+        };
+        self.refuse_always(frame, reply::plain(code, words));
+        self.close(close);
+    }
+
+    /// The storage does not answer: what was promised cannot be kept, so the client begins anew.
+    fn lost(&mut self, error: &StoreError) {
+        tracing::error!(
+            error = error as &dyn std::error::Error,
+            "a subscription was given up"
+        );
+        let reason = "the tenant's storage does not answer";
+        self.close(Close::for_now(
+            CloseCode::Unavailable,
+            reason,
+            UNAVAILABLE_RETRY,
+        ));
+    }
+
+    pub(super) fn reply(&mut self, frame: u32, packet: Bytes) {
+        if frame != 0 {
+            self.outbox.push(packet);
+        }
+    }
+
+    pub(super) fn refuse(&mut self, frame: u32, error: pb::Error) {
+        if frame != 0 {
+            self.refuse_always(frame, error);
+        }
+    }
+
+    pub(super) fn refuse_always(&mut self, frame: u32, mut error: pb::Error) {
+        error.request_id = self.id.as_ref().to_owned();
+        self.outbox.push(reply::error(frame, error));
+    }
+
+    fn close_if_drained(&mut self) {
+        let Some(retry_after) = self.draining else {
+            return;
+        };
+        let waiting = match &self.phase {
+            Phase::Open(session) => session.in_flight > 0,
+            Phase::Silent { .. } | Phase::Opening { .. } => false,
+        };
+        if !waiting {
+            let reason = "the server is going down";
+            self.close(Close::for_now(CloseCode::Draining, reason, retry_after));
+        }
+    }
+
+    /// Says goodbye, once.
+    pub(super) fn close(&mut self, close: Close) {
+        if self.closing.is_some() {
+            return;
+        }
+        let retry_after_ms = u64::try_from(close.retry_after.as_millis()).unwrap_or(u64::MAX);
+        let goodbye = pb::Goodbye {
+            close_code: u32::from(close.code.number()),
+            reason: close.reason.to_owned(),
+            retry_after_ms,
+        };
+        let goodbye = encode::packet(0, server_frame::Body::Goodbye(goodbye));
+        self.outbox.end(goodbye, close.code == CloseCode::Draining);
+        self.closing = Some(close);
+    }
+
+    fn welcome(&self, session: &Session, wall_us: i64) -> pb::Welcome {
+        let SocketSettings {
+            heartbeat,
+            pong_within,
+            ..
+        } = self.settings;
+        let millis = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        pb::Welcome {
+            connection_id: self.id.as_ref().to_owned(),
+            tenant: session.identity.tenant().unwrap_or_default().to_owned(),
+            subject: session.identity.subject().to_owned(),
+            position: Some(reply::place(session.hub.head())),
+            limits: Some(pb::Limits {
+                max_message_bytes: number(self.settings.max_message_bytes),
+                max_in_flight: number(self.settings.max_in_flight),
+                max_subscriptions: number(self.settings.max_subscriptions),
+            }),
+            heartbeat_ms: millis(heartbeat),
+            pong_within_ms: millis(pong_within),
+            server_time_us: wall_us,
+            server: concat!("pm-server/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What the frames of a client ask for.
+
+use super::{
+    Close, CloseCode,
+    connection::{Action, Connection, Phase},
+    reply,
+    session::scope,
+};
+use crate::{
+    domain::Id,
+    r#gen::{self as pb, Code, client_frame::Body},
+    store::Position,
+    wire::decode,
+};
+
+/// Replies that may wait to be sent before no further frame is looked at.
+const MAX_REPLIES: usize = 64;
+
+/// Refusals in a row that a client may ignore.
+const MAX_GATED: u32 = 1000;
+
+impl Connection {
+    /// Looks at frames for as long as there is room for what they cause.
+    pub(super) fn work(&mut self, wall_us: i64) {
+        while self.closing.is_none() && self.draining.is_none() && self.has_room() {
+            match self.frames.next() {
+                None => return,
+                Some(Ok(frame)) => self.frame(frame, wall_us),
+                Some(Err(error)) => {
+                    self.refuse_always(0, reply::plain(Code::Protocol, error.to_string()));
+                    let reason = "the message is not a packet of pm.v1 frames";
+                    self.close(Close::for_good(CloseCode::Protocol, reason));
+                }
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.outbox.len() < MAX_REPLIES
+            && match &self.phase {
+                Phase::Silent { .. } => true,
+                Phase::Opening { .. } => false,
+                Phase::Open(session) => session.in_flight < self.settings.max_in_flight,
+            }
+    }
+
+    fn frame(&mut self, frame: pb::ClientFrame, wall_us: i64) {
+        let id = frame.id;
+        match (&self.phase, frame.body) {
+            (Phase::Silent { .. }, Some(Body::Hello(hello))) => {
+                self.phase = Phase::Opening { frame: id };
+                let pb::Hello {
+                    token,
+                    tenant,
+                    client: _,
+                } = hello;
+                self.actions.push_back(Action::Open { token, tenant });
+            }
+            (Phase::Silent { .. } | Phase::Opening { .. }, _) => {
+                let words = "the first frame must be a hello";
+                self.refuse_always(id, reply::plain(Code::Protocol, words));
+                self.close(Close::for_good(CloseCode::Protocol, words));
+            }
+            (Phase::Open(_), Some(Body::Hello(_))) => {
+                self.refuse(id, reply::plain(Code::Protocol, "hello was said already"));
+            }
+            (Phase::Open(_), Some(Body::Subscribe(subscribe))) => self.subscribe(id, &subscribe),
+            (Phase::Open(_), Some(Body::Unsubscribe(unsubscribe))) => {
+                self.unsubscribe(id, &unsubscribe);
+            }
+            (Phase::Open(_), Some(Body::Mutate(mutate))) => self.mutate(id, &mutate, wall_us),
+            (Phase::Open(_), Some(Body::Pong(pb::Pong {}))) => {}
+            (Phase::Open(_), None) => {
+                let words = "this server does not know this kind of frame";
+                self.refuse(id, reply::plain(Code::Protocol, words));
+            }
+        }
+    }
+
+    fn subscribe(&mut self, frame: u32, subscribe: &pb::Subscribe) {
+        if self.is_gated(frame) {
+            return;
+        }
+        let scope = match decode::scope(&subscribe.project_id) {
+            Ok(project) => scope(project),
+            Err(refusal) => return self.refuse(frame, reply::refusal(&refusal)),
+        };
+        let Phase::Open(session) = &mut self.phase else {
+            return;
+        };
+        session.unfollow(scope);
+        let superseded = session.give_up_snapshot(scope);
+        self.supersede(superseded);
+        let Phase::Open(session) = &mut self.phase else {
+            return;
+        };
+        if session.subscriptions() >= self.settings.max_subscriptions {
+            let words = "too many subscriptions; unsubscribe from some first";
+            return self.refuse(frame, reply::plain(Code::Invalid, words));
+        }
+        let Some(since) = &subscribe.since else {
+            session.snapshots.push((frame, scope));
+            self.actions.push_back(Action::Snapshot { frame, scope });
+            return;
+        };
+        let since = Id::from_slice(&since.epoch).map(|epoch| Position {
+            epoch,
+            rev: since.rev,
+        });
+        match since.filter(|since| session.can_resume(*since, self.settings.max_lag)) {
+            Some(since) => {
+                session.cursors.follow(scope, since.rev);
+                self.reply(frame, reply::subscribed(frame, since, true));
+            }
+            None => {
+                let words = "what came since then cannot be sent; subscribe without `since`";
+                self.refuse(frame, reply::plain(Code::Unrecoverable, words));
+            }
+        }
+    }
+
+    fn unsubscribe(&mut self, frame: u32, unsubscribe: &pb::Unsubscribe) {
+        let scope = match decode::scope(&unsubscribe.project_id) {
+            Ok(project) => scope(project),
+            Err(refusal) => return self.refuse(frame, reply::refusal(&refusal)),
+        };
+        let Phase::Open(session) = &mut self.phase else {
+            return;
+        };
+        let superseded = session.give_up_snapshot(scope);
+        if session.unfollow(scope) || superseded.is_some() {
+            let rev = session.hub.head().rev;
+            let gone = pb::Ok {
+                rev,
+                ..pb::Ok::default()
+            };
+            self.supersede(superseded);
+            self.reply(frame, reply::ok(frame, gone));
+        } else {
+            let words = "there is no such subscription";
+            self.refuse(frame, reply::plain(Code::NotFound, words));
+        }
+    }
+
+    fn supersede(&mut self, subscribe: Option<u32>) {
+        if let Some(frame) = subscribe {
+            let words = "a later frame about the same subscription took its place";
+            self.refuse(frame, reply::plain(Code::Superseded, words));
+        }
+    }
+
+    fn mutate(&mut self, frame: u32, mutate: &pb::Mutate, wall_us: i64) {
+        let Phase::Open(session) = &self.phase else {
+            return;
+        };
+        if !session.may_edit {
+            let words = "changing things needs the role editor or admin";
+            return self.refuse(frame, reply::plain(Code::Forbidden, words));
+        }
+        let actor = session.actor.clone();
+        if self.is_gated(frame) {
+            return;
+        }
+        match decode::mutation(mutate, actor, wall_us) {
+            Ok(mutation) => {
+                if let Phase::Open(session) = &mut self.phase {
+                    session.in_flight += 1;
+                }
+                self.actions.push_back(Action::Submit { frame, mutation });
+            }
+            Err(refusal) => self.refuse(frame, reply::refusal(&refusal)),
+        }
+    }
+
+    /// Whether the frame is refused because its sender has had enough.
+    fn is_gated(&mut self, frame: u32) -> bool {
+        let Phase::Open(session) = &mut self.phase else {
+            return false;
+        };
+        let Some(wait) = self.settings.gate.wait(&session.identity) else {
+            session.gated = 0;
+            return false;
+        };
+        session.gated += 1;
+        if session.gated > MAX_GATED {
+            let reason = "frames were refused again and again, and still they came";
+            self.close(Close::for_now(CloseCode::Rate, reason, wait));
+        }
+        let words = "too many frames; wait as long as `retry_after_ms` says";
+        self.refuse(frame, reply::temporary(Code::RateLimited, words, wait));
+        true
+    }
+}

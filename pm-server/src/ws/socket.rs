@@ -1,0 +1,310 @@
+//! From a socket to a [`Connection`] and back: moves bytes, carries out actions, lets time pass.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use axum::{
+    extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade},
+    response::Response,
+};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use pm_core::{Clock, Identity, Tick};
+use tokio::sync::watch;
+
+use super::{Action, Close, CloseCode, Connection, Opened, PROTOCOL, Rejection, SocketSettings};
+use crate::{
+    store::{Answer, Page, Scope, Snapshot, StoreError},
+    sync::Failure,
+    tenant::Tenant,
+};
+
+/// Enough for most frames of a client; a larger one grows the buffer. The default would reserve
+/// 128 KiB a socket.
+const READ_BUFFER: usize = 1 << 10;
+
+/// What is not yet in the kernel of one message that was being written, beside the message itself.
+const WRITE_SLACK: usize = 16 << 10;
+
+/// Who may come in.
+#[async_trait]
+pub trait Admit: Send + Sync + 'static {
+    /// Verifies `token` and opens its tenant, which must be `tenant` unless that is empty.
+    async fn admit(&self, token: &str, tenant: &str) -> Result<Admitted, Rejection>;
+}
+
+/// Somebody who may come in.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Who it is.
+    pub identity: Identity,
+    /// When the token ends.
+    pub expires: Tick,
+    /// What it is good for.
+    pub tenant: Arc<Tenant>,
+}
+
+/// What every socket of a server shares.
+#[derive(Clone)]
+pub struct Sockets {
+    /// What a connection may do.
+    pub settings: Arc<SocketSettings>,
+    /// Who may come in.
+    pub door: Arc<dyn Admit>,
+    /// The time.
+    pub clock: Clock,
+    /// `Some` once the server goes down: within which time clients should come back, at random.
+    pub drain: watch::Receiver<Option<Duration>>,
+}
+
+impl std::fmt::Debug for Sockets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sockets")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Answers an upgrade request and serves the socket until it ends. `id` names the connection in errors
+/// and logs; `token` is the one that the upgrade request carried, for a hello without one.
+///
+/// **Spawns a task**, by axum, that ends with the socket.
+pub fn upgrade(
+    request: WebSocketUpgrade,
+    sockets: Sockets,
+    id: String,
+    token: Option<String>,
+) -> Response {
+    let max = sockets.settings.max_message_bytes;
+    request
+        .protocols([PROTOCOL])
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(0)
+        .max_write_buffer_size(max + WRITE_SLACK)
+        .max_message_size(max)
+        .max_frame_size(max)
+        // Boxed: the machine that serves is large only while it does something.
+        .on_upgrade(move |socket| Box::pin(serve(socket, sockets, id, token)))
+}
+
+async fn serve(mut socket: WebSocket, sockets: Sockets, id: String, token: Option<String>) {
+    let settings = SocketSettings::clone(&sockets.settings);
+    let connection = Connection::new(id, settings, sockets.clock.now());
+    let mut service = Service {
+        connection,
+        sockets,
+        token,
+        tenant: None,
+        head: None,
+        pending: Pending::new(),
+        draining: false,
+    };
+    let end = service.run(&mut socket).await;
+    if let Some(close) = end {
+        let frame = CloseFrame {
+            code: close.code.number(),
+            reason: close.reason.into(),
+        };
+        let closing = async {
+            let _ = socket.send(Message::Close(Some(frame))).await;
+            // Until the client has closed, too: a reset would overtake what was sent last.
+            while let Some(Ok(_)) = socket.recv().await {}
+        };
+        let _ = within(&service.sockets, closing).await;
+    }
+}
+
+type Pending = FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>;
+
+/// The result of an action.
+enum Done {
+    Opened(Result<Admitted, Rejection>),
+    Submitted(u32, Result<Answer, Failure>),
+    Snapshotted(u32, Scope, Result<Snapshot, StoreError>),
+    Read(Scope, Result<Page, StoreError>),
+}
+
+struct Service {
+    connection: Connection,
+    sockets: Sockets,
+    token: Option<String>,
+    tenant: Option<Arc<Tenant>>,
+    head: Option<watch::Receiver<u64>>,
+    pending: Pending,
+    draining: bool,
+}
+
+impl Service {
+    /// Serves until the end. `None`: the socket is gone, or not worth a word.
+    async fn run(&mut self, socket: &mut WebSocket) -> Option<Close> {
+        loop {
+            while let Some(message) = self.next_message() {
+                let write = socket.send(Message::Binary(message));
+                if within(&self.sockets, write).await?.is_err() {
+                    return None;
+                }
+            }
+            if let Some(close) = self.connection.end() {
+                return Some(close.clone());
+            }
+            if !self.wait(socket).await {
+                return None;
+            }
+        }
+    }
+
+    /// Carries out what is to be done, and says what is to be sent.
+    fn next_message(&mut self) -> Option<Bytes> {
+        let Sockets { clock, .. } = &self.sockets;
+        let message = self
+            .connection
+            .next_message(clock.now(), clock.wall_micros());
+        while let Some(action) = self.connection.next_action() {
+            self.begin(action);
+        }
+        message
+    }
+
+    /// Waits until anything happens; false once the socket is gone.
+    async fn wait(&mut self, socket: &mut WebSocket) -> bool {
+        let Sockets { clock, drain, .. } = &mut self.sockets;
+        let deadline = self.connection.deadline();
+        tokio::select! {
+            done = self.pending.next(), if !self.pending.is_empty() => {
+                if let Some(done) = done {
+                    self.done(done);
+                }
+            }
+            message = socket.recv(), if self.connection.wants_input() => {
+                let Some(Ok(message)) = message else { return false };
+                match message {
+                    Message::Binary(bytes) => {
+                        self.connection.receive(bytes, clock.now(), clock.wall_micros());
+                    }
+                    Message::Text(_) => self.connection.receive_text(),
+                    Message::Ping(_) | Message::Pong(_) => {}
+                    Message::Close(_) => return false,
+                }
+            }
+            () = changed(self.head.as_mut()) => {}
+            () = drained(drain), if !self.draining => {
+                self.draining = true;
+                let within = drain.borrow().unwrap_or_default();
+                self.connection.drain(within.mul_f64(fastrand::f64()));
+            }
+            () = sleep(clock, deadline), if deadline.is_some() => self.connection.tick(clock.now()),
+        }
+        true
+    }
+
+    fn begin(&mut self, action: Action) {
+        let future: Pin<Box<dyn Future<Output = Done> + Send>> = match action {
+            Action::Open { token, tenant } => {
+                let token = Some(token)
+                    .filter(|token| !token.is_empty())
+                    .or(self.token.take());
+                let door = self.sockets.door.clone();
+                Box::pin(async move {
+                    Done::Opened(door.admit(&token.unwrap_or_default(), &tenant).await)
+                })
+            }
+            Action::Submit { frame, mutation } => {
+                let Some(tenant) = &self.tenant else { return };
+                let pending = tenant.writer().submit(mutation);
+                Box::pin(async move {
+                    let result = match pending {
+                        Ok(answer) => answer.await.unwrap_or(Err(Failure::Unavailable)),
+                        Err(failure) => Err(failure),
+                    };
+                    Done::Submitted(frame, result)
+                })
+            }
+            Action::Snapshot { frame, scope } => {
+                let Some(tenant) = self.tenant.clone() else {
+                    return;
+                };
+                Box::pin(async move {
+                    Done::Snapshotted(frame, scope, tenant.log().snapshot(scope).await)
+                })
+            }
+            Action::Read {
+                scope,
+                after,
+                limit,
+            } => {
+                let Some(tenant) = self.tenant.clone() else {
+                    return;
+                };
+                Box::pin(
+                    async move { Done::Read(scope, tenant.log().read(scope, after, limit).await) },
+                )
+            }
+        };
+        self.pending.push(future);
+    }
+
+    fn done(&mut self, done: Done) {
+        let Sockets { clock, .. } = &self.sockets;
+        match done {
+            Done::Opened(Ok(Admitted {
+                identity,
+                expires,
+                tenant,
+            })) => {
+                let hub = tenant.hub().clone();
+                self.head = Some(hub.follow());
+                self.tenant = Some(tenant);
+                let opened = Opened {
+                    identity,
+                    expires,
+                    hub,
+                };
+                self.connection
+                    .opened(Ok(opened), clock.now(), clock.wall_micros());
+            }
+            Done::Opened(Err(rejection)) => {
+                self.connection
+                    .opened(Err(rejection), clock.now(), clock.wall_micros());
+            }
+            Done::Submitted(frame, result) => self.connection.submitted(frame, &result),
+            Done::Snapshotted(frame, scope, result) => {
+                self.connection.snapshotted(frame, scope, result);
+            }
+            Done::Read(scope, result) => self.connection.read(scope, result),
+        }
+    }
+}
+
+/// A write that takes longer than it may: whoever does not read is left alone.
+async fn within<T>(sockets: &Sockets, write: impl Future<Output = T>) -> Option<T> {
+    let deadline = sockets.clock.now() + sockets.settings.write_within;
+    tokio::select! {
+        biased;
+        written = write => Some(written),
+        () = sockets.clock.sleep_until(deadline) => {
+            tracing::debug!(code = CloseCode::Slow.number(), "a reader that does not read was cut off");
+            None
+        }
+    }
+}
+
+async fn changed(head: Option<&mut watch::Receiver<u64>>) {
+    let Some(head) = head else {
+        return std::future::pending().await;
+    };
+    if head.changed().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+async fn drained(drain: &mut watch::Receiver<Option<Duration>>) {
+    if drain.wait_for(Option::is_some).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+async fn sleep(clock: &Clock, deadline: Option<Tick>) {
+    if let Some(deadline) = deadline {
+        clock.sleep_until(deadline).await;
+    }
+}
