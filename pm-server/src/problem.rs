@@ -2,16 +2,34 @@
 
 use std::time::Duration;
 
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use http::StatusCode;
 use pm_core::Problem;
 
-use crate::auth::Role;
+use crate::{auth::Role, store::StoreError, tenant::RegistryError};
 
 /// 400: the id in the path is not one.
 pub(crate) fn bad_id() -> Problem {
     Problem::new(StatusCode::BAD_REQUEST)
         .with_type("urn:pm:problem:bad-id", "Not an id")
         .with_detail("an id is a UUID, like 0198c6a0-5a3e-7c1a-9d51-6f4d2b8e7a90")
+}
+
+/// 400: the query of the URL is not one.
+pub(crate) fn bad_query() -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST)
+        .with_type("urn:pm:problem:bad-query", "Not a query")
+        .with_detail("the part of the URL behind the question mark cannot be read")
+}
+
+/// 400, 405 or 426: this path is for upgrades to a WebSocket.
+pub(crate) fn not_an_upgrade(rejection: &WebSocketUpgradeRejection) -> Problem {
+    Problem::new(rejection.status())
+        .with_type(
+            "urn:pm:problem:not-an-upgrade",
+            "A WebSocket is wanted here",
+        )
+        .with_detail(rejection.body_text())
 }
 
 /// 401: there is no token, or a bad one.
@@ -23,9 +41,21 @@ pub(crate) fn unauthenticated(detail: String) -> Problem {
 
 /// 403: the token's roles do not include `needed`.
 pub(crate) fn role_needed(needed: Role) -> Problem {
+    forbidden(format!("this needs the role {needed}"))
+}
+
+/// 403: the caller is known and may not.
+pub(crate) fn forbidden(detail: String) -> Problem {
     Problem::new(StatusCode::FORBIDDEN)
         .with_type("urn:pm:problem:forbidden", "Not allowed")
-        .with_detail(format!("this needs the role {needed}"))
+        .with_detail(detail)
+}
+
+/// 403: the request comes from a page of somebody else's.
+pub(crate) fn foreign_origin() -> Problem {
+    Problem::new(StatusCode::FORBIDDEN)
+        .with_type("urn:pm:problem:foreign-origin", "Not from there")
+        .with_detail("pages of this origin may not open a socket here")
 }
 
 /// 404: nothing is ever there.
@@ -42,11 +72,12 @@ pub(crate) fn not_found(what: &'static str) -> Problem {
         ))
 }
 
-/// 404: the token is for a tenant that is not here.
-pub(crate) fn unknown_tenant() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND)
-        .with_type("urn:pm:problem:unknown-tenant", "Unknown tenant")
-        .with_detail("the token is for a tenant that this server does not have")
+/// 404 or 503: the tenant cannot be had.
+pub(crate) fn no_tenant(error: &RegistryError) -> Problem {
+    match error.retry_after() {
+        None => unknown_tenant(),
+        Some(wait) => unavailable("the tenant cannot be served at the moment", wait),
+    }
 }
 
 /// 405: the path exists, the method does not.
@@ -61,8 +92,29 @@ pub(crate) fn too_large(limit: usize) -> Problem {
         .with_member("limit_bytes", u64::try_from(limit).unwrap_or(u64::MAX))
 }
 
-/// 503: it may work in a while.
-pub(crate) fn unavailable(detail: &'static str, retry_after: Duration) -> Problem {
+/// 503 or 500: the storage of the tenant failed. What it said is logged, and for nobody else.
+pub(crate) fn storage(error: &StoreError) -> Problem {
+    tracing::error!(
+        error = error as &dyn std::error::Error,
+        "a tenant cannot be read"
+    );
+    match error {
+        StoreError::Unavailable(_) => unavailable(
+            "the tenant's storage does not answer",
+            Duration::from_secs(2),
+        ),
+        _ => Problem::new(StatusCode::INTERNAL_SERVER_ERROR)
+            .with_detail("what is stored cannot be read"),
+    }
+}
+
+fn unknown_tenant() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND)
+        .with_type("urn:pm:problem:unknown-tenant", "Unknown tenant")
+        .with_detail("the token is for a tenant that this server does not have")
+}
+
+fn unavailable(detail: &'static str, retry_after: Duration) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE)
         .with_type("urn:pm:problem:unavailable", "Not now")
         .with_detail(detail)

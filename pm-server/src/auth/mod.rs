@@ -17,6 +17,7 @@ use std::{path::Path, time::Duration};
 
 use pm_core::Clock;
 
+pub(crate) use self::layer::bearer;
 pub use self::{
     challenge::challenge,
     claims::{Claims, Verified},

@@ -35,8 +35,8 @@ pub enum RegistryError {
         source: StoreError,
     },
     /// There is no such tenant.
-    #[error("there is no tenant {0}")]
-    Unknown(TenantName),
+    #[error("there is no tenant {0:?}")]
+    Unknown(String),
 }
 
 impl RegistryError {

@@ -232,7 +232,7 @@ impl Registry {
         let permit = self.permit().await?;
         let log = match self.shared.storage.open(name).await {
             Ok(Some(log)) => log,
-            Ok(None) => return Err(RegistryError::Unknown(name.clone())),
+            Ok(None) => return Err(RegistryError::Unknown(name.to_string())),
             Err(error) => return Err(self.refusal(name, error)),
         };
         let tenant = Tenant::open(name.as_str(), log, self.shared.limits.ring)
