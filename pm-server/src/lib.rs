@@ -1,10 +1,19 @@
 //! A live, multi-tenant project-management server built from the pm crates.
 
+pub mod app;
+pub mod auth;
 pub mod cli;
 pub mod client;
+pub mod config;
+pub mod data_folder;
 pub mod domain;
+pub mod drain;
 pub mod r#gen;
+mod http;
 pub mod plan;
+mod problem;
+pub mod run;
+pub mod stack;
 pub mod store;
 pub mod sync;
 pub mod tenant;

@@ -1,1 +1,84 @@
-fn main() {}
+//! `pm-server`: reads the command line, and does what it says.
+
+use std::{
+    error::Error,
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::Parser;
+use pm_core::Clock;
+use pm_server::{
+    cli::{self, Signals},
+    config::{Arguments, Command, Serve},
+    run::Ended,
+};
+use tokio::{runtime::Runtime, sync::oneshot};
+use tracing_subscriber::EnvFilter;
+
+/// What a shell reports for a process that Ctrl-C ended.
+const FORCED: u8 = 130;
+
+fn main() -> ExitCode {
+    match execute(Arguments::parse().command()) {
+        Ok(code) => code,
+        Err(error) => {
+            // If this cannot be said, there is nobody to say it to.
+            let _ = writeln!(io::stderr(), "pm-server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<ExitCode, Box<dyn Error>> {
+    let clock = Clock::system();
+    match command {
+        Command::Serve(settings) => {
+            log_to_stderr(&settings.log)?;
+            let runtime = Runtime::new()?;
+            let code = runtime.block_on(serve(&settings, clock));
+            // Sockets that were cut off are not waited for.
+            runtime.shutdown_timeout(Duration::from_millis(100));
+            code
+        }
+        Command::Token(settings) => {
+            let token = cli::token(&settings, &clock)?;
+            writeln!(io::stdout(), "{}", token.expose())?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Serves until a signal; a second one ends it at once.
+async fn serve(settings: &Serve, clock: Clock) -> Result<ExitCode, Box<dyn Error>> {
+    let mut signals = Signals::listen()?;
+    let (ask, asked) = oneshot::channel();
+    let forced = async {
+        signals.next().await;
+        let _ = ask.send(());
+        signals.next().await;
+    };
+    let shutdown = async {
+        let _ = asked.await;
+    };
+    let mut out = io::stdout();
+    tokio::select! {
+        ended = cli::serve(settings, clock, &mut out, shutdown) => {
+            if ended? == Ended::Cut {
+                tracing::warn!("time was up before everybody had left");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        () = forced => Ok(ExitCode::from(FORCED)),
+    }
+}
+
+fn log_to_stderr(filter: &str) -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(filter)?)
+        .with_writer(io::stderr)
+        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
+        .init();
+    Ok(())
+}

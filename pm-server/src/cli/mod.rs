@@ -1,11 +1,16 @@
-//! What the sub-commands `watch` and `import` do: clients like any other, with a terminal.
+//! The commands of `pm-server`, as a person meets them.
 //!
-//! They write to what they are handed and read neither the environment nor the clock of the machine.
+//! `watch` and `import` are clients like any other, with a terminal. They write to what they are
+//! handed and read neither the environment nor the clock of the machine.
 
 mod error;
+mod greeting;
 pub mod import;
 mod line;
+mod serve;
+mod signals;
 mod target;
+mod token;
 pub mod watch;
 
 use std::{io, path::PathBuf};
@@ -15,7 +20,10 @@ use clap::Args;
 
 pub use self::{
     error::Error,
+    serve::{ServeError, serve},
+    signals::Signals,
     target::{ADDRESS_FILE, Target},
+    token::token,
 };
 
 /// Arguments of `watch`.

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::Hub;
 use crate::{
@@ -21,6 +21,7 @@ const PAGE: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct Writer {
     queue: mpsc::Sender<Submission>,
+    closing: Arc<Notify>,
 }
 
 /// The answer to a submitted mutation, once it is durable and published.
@@ -48,13 +49,19 @@ struct Submission {
 }
 
 impl Writer {
-    /// Starts the writer of `log`. **Spawns a task**, which ends once every clone of the writer is
-    /// dropped and what they submitted is answered.
+    /// Starts the writer of `log`. **Spawns a task**, which ends once the writer is closed or every
+    /// clone of it is dropped, and what was submitted is answered.
     #[must_use]
     pub fn spawn(log: Arc<dyn Log>, hub: Hub) -> (Self, tokio::task::JoinHandle<()>) {
         let (queue, submissions) = mpsc::channel(QUEUE);
-        let task = tokio::spawn(write(log, hub, submissions));
-        (Self { queue }, task)
+        let closing = Arc::new(Notify::new());
+        let task = tokio::spawn(write(log, hub, submissions, closing.clone()));
+        (Self { queue, closing }, task)
+    }
+
+    /// Takes no more mutations, on any clone. Those that were submitted are still answered.
+    pub fn close(&self) {
+        self.closing.notify_one();
     }
 
     /// Queues a mutation. Those of one caller are applied in the order of its calls.
@@ -73,10 +80,26 @@ impl Writer {
     }
 }
 
-async fn write(log: Arc<dyn Log>, hub: Hub, mut submissions: mpsc::Receiver<Submission>) {
+async fn write(
+    log: Arc<dyn Log>,
+    hub: Hub,
+    mut submissions: mpsc::Receiver<Submission>,
+    closing: Arc<Notify>,
+) {
     let mut waiting = Vec::with_capacity(GROUP);
-    // Whatever queued while the last commit synced shares the next one; nobody waits for company.
-    while submissions.recv_many(&mut waiting, GROUP).await > 0 {
+    loop {
+        // Whatever queued while the last commit synced shares the next one; nobody waits for company.
+        let received = tokio::select! {
+            biased;
+            () = closing.notified() => {
+                submissions.close();
+                continue;
+            }
+            received = submissions.recv_many(&mut waiting, GROUP) => received,
+        };
+        if received == 0 {
+            return;
+        }
         let (mutations, answers): (Vec<_>, Vec<_>) = waiting
             .drain(..)
             .map(|submission| (submission.mutation, submission.answer))

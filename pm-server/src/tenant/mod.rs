@@ -1,7 +1,27 @@
-//! One tenant: its log, the one task that writes it, and where its events come out.
+//! Tenants: each one's log, the one task that writes it, and where its events come out.
+//!
+//! The [`Registry`] opens tenants when somebody asks for them and closes them when nobody does. A
+//! [`Storage`] knows where their logs are: [`Files`] on disk, [`MemoryStorage`] in tests.
+
+mod error;
+mod files;
+mod memory;
+mod name;
+mod registry;
+mod storage;
 
 use std::sync::Arc;
 
+use tokio::{sync::Mutex, task::JoinHandle};
+
+pub use self::{
+    error::RegistryError,
+    files::Files,
+    memory::MemoryStorage,
+    name::{InvalidName, TenantName},
+    registry::{Registry, RegistryLimits},
+    storage::Storage,
+};
 use crate::{
     store::{Log, StoreError},
     sync::{Hub, RingLimits, Writer},
@@ -14,6 +34,8 @@ pub struct Tenant {
     log: Arc<dyn Log>,
     hub: Hub,
     writer: Writer,
+    /// The writer's task, until it was waited for.
+    writing: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Tenant {
@@ -24,13 +46,32 @@ impl Tenant {
     /// The log cannot say where it stands.
     pub async fn open(name: &str, log: Arc<dyn Log>, ring: RingLimits) -> Result<Self, StoreError> {
         let hub = Hub::new(log.head().await?, ring);
-        let (writer, _task) = Writer::spawn(log.clone(), hub.clone());
+        let (writer, writing) = Writer::spawn(log.clone(), hub.clone());
         Ok(Self {
             name: name.into(),
             log,
             hub,
             writer,
+            writing: Mutex::new(Some(writing)),
         })
+    }
+
+    /// Ends it in order: no more mutations are taken, those that were are answered, and then the
+    /// log is closed. Whoever still uses it gets errors.
+    ///
+    /// # Errors
+    ///
+    /// The log could not be closed in order. What was answered is durable nevertheless.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.writer.close();
+        let mut writing = self.writing.lock().await;
+        if let Some(task) = writing.as_mut() {
+            // An error means that the writer panicked, which the log outlives.
+            let _ = task.await;
+        }
+        *writing = None;
+        drop(writing);
+        self.log.close().await
     }
 
     /// Its name.

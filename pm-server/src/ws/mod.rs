@@ -7,6 +7,7 @@
 mod close;
 mod connection;
 mod frames;
+pub mod origin;
 mod outbox;
 mod reply;
 mod requests;
@@ -18,6 +19,7 @@ pub use self::{
     close::{Close, CloseCode},
     connection::{Action, Connection, Opened, Rejection},
     frames::Frames,
+    origin::{InvalidOrigin, Origin},
     settings::{Gate, SocketSettings},
 };
 

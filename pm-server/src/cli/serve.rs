@@ -1,0 +1,117 @@
+use std::{
+    io::{self, ErrorKind, Write},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use pm_core::Clock;
+use tokio::net::TcpListener;
+
+use super::greeting::{Greeting, Made};
+use crate::{
+    app::App,
+    auth::{KeyError, Keys},
+    config::Serve,
+    data_folder::{DataFolder, DataFolderError},
+    run::{Ended, RunSettings, run},
+    stack::StackSettings,
+    tenant::{Files, Registry, RegistryError, RegistryLimits},
+    ws::SocketSettings,
+};
+
+/// Within which time clients come back to a server that went down: long enough that a thousand do
+/// not come at once, short enough that a person does not notice.
+const COME_BACK_WITHIN: Duration = Duration::from_secs(5);
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataFolderError),
+    /// There is no signing key to work with.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Nobody can listen there.
+    #[error("cannot listen on {address}: {source}; choose another address with --listen")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// Somebody else does.
+    #[error(
+        "{0} is in use by another program; choose another address with --listen, where port 0 \
+         picks a free one"
+    )]
+    PortTaken(SocketAddr),
+    /// A tenant could not be made.
+    #[error(transparent)]
+    Tenant(#[from] RegistryError),
+}
+
+/// `pm-server serve`: opens the data folder, listens, says so on `out`, and serves until `shutdown`.
+///
+/// # Errors
+///
+/// It did not start. Once it did, it ends in order.
+pub async fn serve(
+    settings: &Serve,
+    clock: Clock,
+    out: &mut impl Write,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Ended, ServeError> {
+    let folder = DataFolder::open(&settings.data.folder)?;
+    let (keys, new_key) = Keys::load_or_create(folder.path())?;
+    let storage = Arc::new(Files::new(folder.tenants()));
+    let registry = Registry::new(storage, clock.clone(), RegistryLimits::default());
+    let mut made = Made {
+        folder: folder.is_new(),
+        key: new_key,
+        tenants: Vec::new(),
+    };
+    for name in &settings.tenants {
+        if registry.create(name).await? {
+            made.tenants.push(name.to_string());
+        }
+    }
+
+    let address = settings.listen;
+    let refused = |source: io::Error| match source.kind() {
+        ErrorKind::AddrInUse => ServeError::PortTaken(address),
+        _ => ServeError::Listen { address, source },
+    };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let listening = listener.local_addr().map_err(refused)?;
+    let _announcement = folder.announce(listening)?;
+    let greeting = Greeting {
+        settings,
+        listening,
+        made,
+    };
+    if let Err(error) = greeting.write(out) {
+        // Nobody reads it, which is no reason not to serve.
+        tracing::debug!(%error, "the greeting was not written");
+    }
+
+    let app = App::new(registry, Arc::new(keys), clock);
+    Ok(run(listener, app, running(settings), shutdown).await)
+}
+
+fn running(settings: &Serve) -> RunSettings {
+    RunSettings {
+        stack: StackSettings {
+            rate_limit: settings.rate_limit,
+            frame_limit: settings.frame_limit,
+            trusted_proxies: settings.trusted_proxies(),
+            allowed_origins: settings.allowed_origins.clone(),
+            sockets: SocketSettings::default(),
+        },
+        drain_delay: settings.drain_delay,
+        drain_timeout: settings.drain_timeout,
+        come_back_within: COME_BACK_WITHIN,
+    }
+}

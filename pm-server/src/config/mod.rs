@@ -1,0 +1,310 @@
+//! What the server is told: flags, and the environment variables of the same meaning.
+//!
+//! This is the only place that reads the environment; flags go before variables, variables before
+//! defaults. What leaves here is typed and checked.
+
+mod duration;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use pm_core::TrustedProxies;
+use pm_ratelimit::Quota;
+use tracing_subscriber::EnvFilter;
+
+use crate::{auth::Role, tenant::TenantName, ws::Origin};
+
+const ENV_ALLOWED_ORIGINS: &str = "PM_SERVER_ALLOWED_ORIGINS";
+const ENV_DATA: &str = "PM_SERVER_DATA";
+const ENV_DRAIN_DELAY: &str = "PM_SERVER_DRAIN_DELAY";
+const ENV_DRAIN_TIMEOUT: &str = "PM_SERVER_DRAIN_TIMEOUT";
+const ENV_FRAME_LIMIT: &str = "PM_SERVER_FRAME_LIMIT";
+const ENV_LISTEN: &str = "PM_SERVER_LISTEN";
+const ENV_LOG: &str = "PM_SERVER_LOG";
+const ENV_RATE_LIMIT: &str = "PM_SERVER_RATE_LIMIT";
+const ENV_TENANTS: &str = "PM_SERVER_TENANTS";
+const ENV_TRUSTED_PROXIES: &str = "PM_SERVER_TRUSTED_PROXIES";
+
+/// Where the data is unless it is said otherwise.
+pub const DEFAULT_DATA: &str = "./pm-data";
+
+/// The command line of `pm-server`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pm-server",
+    version,
+    about = "A live, multi-tenant project-management server",
+    args_conflicts_with_subcommands = true
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve (what happens without a command, too)
+    Serve(Serve),
+    /// Print a token for somebody
+    Token(MakeToken),
+    // Watch(crate::cli::Watch) and Import(crate::cli::Import) go here.
+}
+
+impl Arguments {
+    /// What to do: serve, if nothing is said.
+    #[must_use]
+    pub fn command(self) -> Command {
+        self.command.unwrap_or(Command::Serve(self.serve))
+    }
+}
+
+/// Where the data is.
+#[derive(Clone, Debug, Args)]
+pub struct Data {
+    /// The folder with the tenants and the signing key
+    #[arg(long = "data", env = ENV_DATA, value_name = "DIR", default_value = DEFAULT_DATA)]
+    pub folder: PathBuf,
+}
+
+/// `pm-server serve`
+#[derive(Clone, Debug, Args)]
+pub struct Serve {
+    /// Where the data is.
+    #[command(flatten)]
+    pub data: Data,
+
+    /// The address to listen on; port 0 picks a free one
+    #[arg(long, env = ENV_LISTEN, value_name = "ADDR", default_value = "127.0.0.1:7171",
+          value_parser = listen)]
+    pub listen: SocketAddr,
+
+    /// The tenants that are made where they do not exist, separated by commas
+    #[arg(long, env = ENV_TENANTS, value_name = "NAMES", default_value = "demo",
+          value_delimiter = ',')]
+    pub tenants: Vec<TenantName>,
+
+    /// HTTP requests, upgrades included, of one client address
+    #[arg(long, env = ENV_RATE_LIMIT, value_name = "QUOTA", default_value = "300/minute burst 100")]
+    pub rate_limit: Quota,
+
+    /// Frames on the sockets of one user
+    #[arg(long, env = ENV_FRAME_LIMIT, value_name = "QUOTA",
+          default_value = "2000/second burst 5000")]
+    pub frame_limit: Quota,
+
+    /// Address blocks of the proxies in front, separated by commas, like 10.0.0.0/8; without them,
+    /// X-Forwarded-For is not believed
+    #[arg(long, env = ENV_TRUSTED_PROXIES, value_name = "CIDRS", value_delimiter = ',',
+          value_parser = cidr)]
+    trusted_proxies: Vec<String>,
+
+    /// Origins of pages, other than this server's own, that may open a socket, separated by commas,
+    /// like https://pm.example
+    #[arg(long, env = ENV_ALLOWED_ORIGINS, value_name = "ORIGINS", value_delimiter = ',')]
+    pub allowed_origins: Vec<Origin>,
+
+    /// How long to go on serving after a signal to stop, for load balancers to notice
+    #[arg(long, env = ENV_DRAIN_DELAY, value_name = "TIME", default_value = "1s",
+          value_parser = duration::parse)]
+    pub drain_delay: Duration,
+
+    /// How long clients then have to finish and leave
+    #[arg(long, env = ENV_DRAIN_TIMEOUT, value_name = "TIME", default_value = "10s",
+          value_parser = duration::parse)]
+    pub drain_timeout: Duration,
+
+    /// What to log to stderr, like info or pm_server=debug,warn
+    #[arg(long, env = ENV_LOG, value_name = "FILTER", default_value = "info", value_parser = log)]
+    pub log: String,
+}
+
+impl Serve {
+    /// The proxies whose `X-Forwarded-For` is believed.
+    #[must_use]
+    pub fn trusted_proxies(&self) -> TrustedProxies {
+        if self.trusted_proxies.is_empty() {
+            return TrustedProxies::none();
+        }
+        TrustedProxies::cidrs(&self.trusted_proxies).expect("each was parsed when it was read")
+    }
+}
+
+/// `pm-server token`
+#[derive(Clone, Debug, Args)]
+pub struct MakeToken {
+    /// Where the data is.
+    #[command(flatten)]
+    pub data: Data,
+
+    /// The tenant that it is for
+    #[arg(long, value_name = "NAME", default_value = "demo")]
+    pub tenant: TenantName,
+
+    /// Who it is for: a name that appears in every activity
+    #[arg(long, value_name = "NAME", value_parser = subject)]
+    pub subject: String,
+
+    /// What they may do
+    #[arg(long, value_enum, default_value = "editor")]
+    pub role: Role,
+
+    /// How long it is good for
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = duration::parse)]
+    pub expires: Duration,
+}
+
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "write an address and a port, like 127.0.0.1:7171 or [::1]:0 (also in {ENV_LISTEN})"
+        )
+    })
+}
+
+fn cidr(text: &str) -> Result<String, String> {
+    let parsed = TrustedProxies::cidrs([text]).map_err(|error| error.to_string());
+    parsed.map(|_| text.to_owned())
+}
+
+fn log(text: &str) -> Result<String, String> {
+    let parsed = EnvFilter::try_new(text).map_err(|error| {
+        format!("{error}; write a level, like info, or pm_server=debug,warn (also in {ENV_LOG})")
+    });
+    parsed.map(|_| text.to_owned())
+}
+
+/// As long as an assignee may be, since that is a subject, too.
+fn subject(text: &str) -> Result<String, String> {
+    let valid = (1..=128).contains(&text.chars().count())
+        && text.trim() == text
+        && !text.chars().any(char::is_control);
+    if valid {
+        Ok(text.to_owned())
+    } else {
+        Err("write 1 to 128 characters, without control characters or space around".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, error::ErrorKind};
+
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Command, clap::Error> {
+        let words = std::iter::once("pm-server").chain(words.iter().copied());
+        Arguments::try_parse_from(words).map(Arguments::command)
+    }
+
+    fn serve(words: &[&str]) -> Serve {
+        match parse(words).unwrap() {
+            Command::Serve(serve) => serve,
+            other @ Command::Token(_) => panic!("not serve: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_word_it_serves_with_the_defaults() {
+        for words in [&[][..], &["serve"]] {
+            let serve = serve(words);
+            assert_eq!(serve.data.folder, PathBuf::from("./pm-data"));
+            assert_eq!(serve.listen, "127.0.0.1:7171".parse().unwrap());
+            assert_eq!(serve.tenants, ["demo".parse().unwrap()]);
+            assert_eq!(serve.rate_limit, Quota::per_minute(300).burst(100));
+            assert_eq!(serve.drain_timeout, Duration::from_secs(10));
+            assert!(serve.allowed_origins.is_empty());
+        }
+    }
+
+    #[test]
+    fn flags_go_with_and_without_the_command() {
+        for words in [
+            &["--listen", "[::1]:0"][..],
+            &["serve", "--listen", "[::1]:0"],
+        ] {
+            assert_eq!(serve(words).listen, "[::1]:0".parse().unwrap());
+        }
+        let serve = serve(&["--tenants", "a,b", "--drain-delay", "250ms"]);
+        assert_eq!(serve.tenants.len(), 2);
+        assert_eq!(serve.drain_delay, Duration::from_millis(250));
+    }
+
+    #[test]
+    fn every_setting_of_the_server_is_also_a_variable() {
+        let command = Arguments::command();
+        for argument in command
+            .get_arguments()
+            .filter(|argument| argument.get_id() != "help")
+        {
+            let Some(flag) = argument.get_long().filter(|flag| *flag != "version") else {
+                continue;
+            };
+            let variable = format!("PM_SERVER_{}", flag.replace('-', "_").to_uppercase());
+            assert_eq!(argument.get_env().unwrap(), variable.as_str());
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_what_would_be_right() {
+        for (words, flag, right) in [
+            (["--listen", "7171"], "--listen", "127.0.0.1:7171"),
+            (["--tenants", "a,../b"], "--tenants", "a-z, 0-9 and -"),
+            (["--rate-limit", "many"], "--rate-limit", "300/minute"),
+            (["--frame-limit", "0/second"], "--frame-limit", "at least 1"),
+            (
+                ["--trusted-proxies", "10.0.0.1/8"],
+                "--trusted-proxies",
+                "10.0.0.0/8",
+            ),
+            (
+                ["--allowed-origins", "pm.example"],
+                "--allowed-origins",
+                "https://",
+            ),
+            (["--drain-delay", "soon"], "--drain-delay", "10s"),
+            (["--log", "pm_server=loud"], "--log", "pm_server=debug"),
+        ] {
+            let error = parse(&words).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ValueValidation, "{error}");
+            let text = error.to_string();
+            assert!(text.contains(flag) && text.contains(right), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_token_needs_a_subject() {
+        let error = parse(&["token"]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::MissingRequiredArgument);
+        for subject in ["", " ada", "a\nb", &"x".repeat(129)] {
+            assert!(
+                parse(&["token", "--subject", subject]).is_err(),
+                "{subject:?}"
+            );
+        }
+        let words = [
+            "token",
+            "--subject",
+            "ada",
+            "--role",
+            "admin",
+            "--expires",
+            "2h",
+        ];
+        let Command::Token(token) = parse(&words).unwrap() else {
+            panic!("not token");
+        };
+        assert_eq!(
+            (token.role, token.expires),
+            (Role::Admin, Duration::from_secs(7200))
+        );
+        assert!(parse(&["token", "--subject", "ada", "--role", "root"]).is_err());
+    }
+}

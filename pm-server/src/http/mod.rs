@@ -1,0 +1,49 @@
+//! What is asked over HTTP: health, two things to read, the way to the socket, and problems for all
+//! the rest.
+
+mod body_limit;
+mod health;
+mod items;
+mod json;
+mod path_id;
+mod projects;
+mod reader;
+mod socket;
+mod trace;
+
+use axum::{Router, routing::get};
+use pm_core::Problem;
+
+pub(crate) use self::{
+    body_limit::body_limit,
+    socket::{Door, Upgrades},
+    trace::trace,
+};
+use crate::{app::App, problem};
+
+/// What load balancers and orchestrators ask for.
+pub(crate) fn health() -> Router<App> {
+    Router::new()
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/health/startup", get(health::startup))
+        .method_not_allowed_fallback(method_not_allowed)
+}
+
+/// What clients ask for, and the answer to whatever is not there.
+pub(crate) fn routes(upgrades: Upgrades) -> Router<App> {
+    Router::new()
+        .route("/api/v1/projects/{id}/context", get(projects::context))
+        .route("/api/v1/work-items/{id}", get(items::item))
+        .route("/ws", get(socket::upgrade).with_state(upgrades))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(no_such_path)
+}
+
+async fn method_not_allowed() -> Problem {
+    problem::method_not_allowed()
+}
+
+async fn no_such_path() -> Problem {
+    problem::no_such_path()
+}

@@ -1,0 +1,109 @@
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use axum::{
+    Extension,
+    extract::{
+        Query, State, WebSocketUpgrade, rejection::QueryRejection,
+        ws::rejection::WebSocketUpgradeRejection,
+    },
+    http::HeaderMap,
+    response::Response,
+};
+use pm_core::Context;
+use serde::Deserialize;
+
+use crate::{
+    app::App,
+    auth::{self, Verified},
+    problem,
+    tenant::RegistryError,
+    ws::{
+        Origin, Rejection, origin,
+        socket::{self, Admit, Admitted, Sockets},
+    },
+};
+
+/// What the handler of upgrades works with.
+#[derive(Clone, Debug)]
+pub(crate) struct Upgrades {
+    pub(crate) sockets: Sockets,
+    pub(crate) allowed_origins: Arc<[Origin]>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Parameters {
+    /// The tenant that the client means. It says so in its hello, too; here it learns at once that
+    /// its token is another one's.
+    tenant: Option<String>,
+}
+
+/// `GET /ws`: from here on it is a socket.
+///
+/// A token in the request is checked now, by the layer that authenticates. Without one the socket
+/// opens nameless, and has to bring one in its hello.
+pub(super) async fn upgrade(
+    State(upgrades): State<Upgrades>,
+    Extension(context): Extension<Context>,
+    verified: Option<Extension<Verified>>,
+    parameters: Result<Query<Parameters>, QueryRejection>,
+    headers: HeaderMap,
+    request: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    // First: a foreign page learns nothing.
+    if !origin::allowed(&headers, &upgrades.allowed_origins) {
+        return problem::foreign_origin().into_response();
+    }
+    let Ok(Query(Parameters { tenant })) = parameters else {
+        return problem::bad_query().into_response();
+    };
+    let request = match request {
+        Ok(request) => request,
+        Err(rejection) => return problem::not_an_upgrade(&rejection).into_response(),
+    };
+    if let (Some(Extension(verified)), Some(tenant)) = (&verified, &tenant)
+        && let Err(error) = verified.check_tenant(tenant)
+    {
+        return problem::forbidden(error.to_string()).into_response();
+    }
+    let id = context.request_id().to_string();
+    let token = auth::bearer(&headers).ok().flatten().map(str::to_owned);
+    socket::upgrade(request, upgrades.sockets, id, token)
+}
+
+/// Lets in whoever has a token, to the tenant that it is for.
+#[derive(Clone, Debug)]
+pub(crate) struct Door(pub(crate) App);
+
+#[async_trait]
+impl Admit for Door {
+    async fn admit(&self, token: &str, tenant: &str) -> Result<Admitted, Rejection> {
+        let Self(app) = self;
+        let now_us = app.clock.wall_micros();
+        let verified = app
+            .keys
+            .verify(token, now_us)
+            .map_err(|error| Rejection::Token(error.to_string()))?;
+        if !tenant.is_empty() {
+            verified
+                .check_tenant(tenant)
+                .map_err(|error| Rejection::Rights(error.to_string()))?;
+        }
+        let left_us = verified.expires_at_us.saturating_sub(now_us);
+        let left = Duration::from_micros(left_us.unsigned_abs());
+        let expires = app.clock.now() + left;
+        let tenant = app.tenant_of(&verified.identity).await;
+        Ok(Admitted {
+            tenant: tenant.map_err(|error| rejection(&error))?,
+            identity: verified.identity,
+            expires,
+        })
+    }
+}
+
+fn rejection(error: &RegistryError) -> Rejection {
+    match error {
+        RegistryError::Unknown(_) => Rejection::UnknownTenant(error.to_string()),
+        _ => Rejection::Unavailable(error.to_string()),
+    }
+}
