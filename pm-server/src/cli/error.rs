@@ -26,7 +26,7 @@ pub enum Error {
         source: PlanError,
     },
     /// The server refused some of the plan for good. The others are imported.
-    #[error("{0} items of the plan were not imported; the lines above say why")]
+    #[error("{0} of the plan's items were refused; the lines above say why")]
     NotImported(usize),
     /// What there was to say could not be written.
     #[error("cannot write the output: {0}")]

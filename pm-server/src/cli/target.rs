@@ -23,7 +23,7 @@ pub struct Target {
     #[arg(long, default_value = "demo")]
     pub tenant: String,
     /// A token of `pm-server token`; else one is made with the key in --data
-    #[arg(long, hide_default_value = true)]
+    #[arg(long)]
     pub token: Option<Token>,
     /// The data folder of a server on this machine
     #[arg(long, value_name = "DIR", default_value = "./pm-data")]

@@ -3,8 +3,7 @@ use crate::client::{Options, Token};
 
 fn options() -> ImportOptions {
     ImportOptions {
-        // Port 9 of this machine: discard, which nobody serves any more.
-        server: Options::new("ws://127.0.0.1:9/ws", "demo", Token::new("secret")),
+        server: nobody(),
         project: None,
         bar: false,
     }
@@ -45,4 +44,11 @@ fn a_missing_file_and_a_folder_are_said_to_be() {
         assert!(matches!(error, Error::File { .. }));
         assert!(error.to_string().starts_with("cannot read "), "{error}");
     }
+}
+
+/// An address that was free a moment ago.
+fn nobody() -> Options {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+    Options::new(url, "demo", Token::new("secret"))
 }

@@ -5,7 +5,7 @@ use super::{
     tally::Tally,
 };
 use crate::{
-    client::{self, Finding, Goodbye, Incoming, Replica, Visible},
+    client::{self, Finding, Incoming, Replica, Visible},
     domain::Event,
     r#gen as pb,
     store::{Position, Scope},
@@ -87,14 +87,13 @@ impl Follower {
                 self.say_where(out)?;
                 Ok(Next::Going)
             }
-            Incoming::Answered { answer: Ok(_), .. } => {
-                if std::mem::take(&mut self.resuming) {
-                    let rev = self.replica.rev();
-                    match rev {
-                        0 => writeln!(out, "{}: from the start", Visible(&self.tenant))?,
-                        _ => writeln!(out, "resumed at rev {rev}, nothing missed")?,
-                    }
+            Incoming::Answered { answer: Ok(_), .. } if self.resuming => {
+                self.resuming = false;
+                match self.replica.rev() {
+                    0 => writeln!(out, "{}: from the start", Visible(&self.tenant))?,
+                    rev => writeln!(out, "resumed at rev {rev}, nothing missed")?,
                 }
+                out.flush()?;
                 Ok(Next::Going)
             }
             Incoming::Answered {
@@ -114,9 +113,11 @@ impl Follower {
                 ..
             }
             | Incoming::Rejected(rejection) => Err(client::Error::from(rejection).into()),
-            Incoming::Goodbye(Goodbye { .. }) | Incoming::Ping | Incoming::Welcome(_) => {
-                Ok(Next::Wait)
-            }
+            // The snapshot that was asked for follows.
+            Incoming::Answered { answer: Ok(_), .. }
+            | Incoming::Goodbye(_)
+            | Incoming::Ping
+            | Incoming::Welcome(_) => Ok(Next::Wait),
         }
     }
 
@@ -327,10 +328,10 @@ mod tests {
 
     #[test]
     fn a_refused_subscription_ends_it() {
-        for (code, temporary) in [
-            (pb::Code::Unauthenticated, false),
-            (pb::Code::Forbidden, false),
-            (pb::Code::Protocol, false),
+        for code in [
+            pb::Code::Unauthenticated,
+            pb::Code::Forbidden,
+            pb::Code::Protocol,
         ] {
             let mut follower = Follower::new(false, false);
             connected(&mut follower, 5);
@@ -338,7 +339,7 @@ mod tests {
             let Err(Error::Client(error)) = follower.take(refused, &mut Vec::new()) else {
                 panic!("no error");
             };
-            assert_eq!(error.is_temporary(), temporary);
+            assert!(!error.is_temporary());
         }
     }
 }

@@ -5,9 +5,8 @@ use crate::client::{Options, Token};
 
 #[tokio::test]
 async fn without_a_server_it_says_so_and_ends() {
-    // Port 9 of this machine: discard, which nobody serves any more.
     let options = WatchOptions {
-        server: Options::new("ws://127.0.0.1:9/ws", "demo", Token::new("secret")),
+        server: nobody(),
         since_start: false,
         colour: false,
     };
@@ -27,4 +26,11 @@ fn reasons_are_short_the_second_time() {
     };
     assert_eq!(why(&error), "no server answers");
     assert_eq!(seconds(Duration::from_millis(1_249)), "1.2 s");
+}
+
+/// An address that was free a moment ago.
+fn nobody() -> Options {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+    Options::new(url, "demo", Token::new("secret"))
 }
