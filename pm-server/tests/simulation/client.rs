@@ -74,7 +74,7 @@ impl Client {
         let Some(session) = &mut self.session else {
             return;
         };
-        self.replica.interrupted();
+        self.replica.give_up();
         self.overlaps |= self.is_live || self.subscription.is_some();
         self.is_live = false;
         self.superseded.extend(self.subscription.take());

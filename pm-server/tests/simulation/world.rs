@@ -188,7 +188,7 @@ impl World {
                 return self.compare_all();
             }
         }
-        panic!("it does not settle: {:?}", self.clients);
+        panic!("it does not settle");
     }
 
     pub fn seen(&self) -> Seen {
@@ -222,7 +222,11 @@ impl World {
     fn compare_all(&self) {
         let whole = self.log.backlog();
         for client in &self.clients {
-            assert_eq!(client.replica.backlog(), &client.expected(&whole));
+            let expected = client.expected(&whole);
+            assert!(
+                client.replica.backlog() == &expected,
+                "it ended as something else"
+            );
         }
         // Every answered mutation is in the log, in one place.
         let mut revs: HashMap<Bytes, Vec<u64>> = HashMap::new();
@@ -466,9 +470,10 @@ impl World {
         let head = self.hub.head().rev;
         if client.is_live && client.replica.rev() == head && self.rng.u8(..) < 64 {
             self.seen.compared += 1;
-            assert_eq!(
-                client.replica.backlog(),
-                &client.expected(&self.log.backlog())
+            let expected = client.expected(&self.log.backlog());
+            assert!(
+                client.replica.backlog() == &expected,
+                "at rev {head} it is something else"
             );
         }
     }

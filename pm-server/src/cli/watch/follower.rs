@@ -199,6 +199,7 @@ mod tests {
 
     fn snapshot(rev: u64) -> Incoming {
         Incoming::Snapshot(Part {
+            id: 2,
             scope: Scope::Tenant,
             position: position(rev),
             projects: vec![project()],
