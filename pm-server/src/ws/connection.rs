@@ -294,7 +294,7 @@ impl Connection {
         parts.extend((frame != 0).then(|| reply::subscribed(frame, snapshot.position, false)));
         // First: an answer in the queue may wait for an event that comes after the snapshot, and
         // would draw it out before.
-        self.outbox.push_first(parts.into_iter());
+        self.outbox.push_first(parts);
     }
 
     /// The result of [`Action::Read`].
@@ -309,7 +309,7 @@ impl Connection {
             Ok(page) => {
                 let delivery = session.hub.deliver_page(&mut session.cursors, scope, &page);
                 if let Delivery::Events(events) = delivery {
-                    self.outbox.push_first(std::iter::once(events));
+                    self.outbox.push_first([events]);
                 }
             }
             Err(error) => self.lost(&error),

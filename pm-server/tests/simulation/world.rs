@@ -242,7 +242,7 @@ impl World {
             );
         }
         for (mutation, ok) in self.clients.iter().flat_map(|client| &client.answers) {
-            if let Some(revs) = revs.get(mutation) {
+            if let Some(revs) = revs.get(&mutation.mutation_id) {
                 assert_eq!(revs.last(), Some(&ok.rev), "acknowledged at another rev");
             }
         }
