@@ -21,11 +21,11 @@ use tracing_subscriber::EnvFilter;
 const FORCED: u8 = 130;
 
 fn main() -> ExitCode {
-    match execute(Arguments::parse().command()) {
+    match execute(Arguments::parse().into_command()) {
         Ok(code) => code,
         Err(error) => {
             // If this cannot be said, there is nobody to say it to.
-            let _ = writeln!(io::stderr(), "pm-server: {error}");
+            let _ = writeln!(io::stderr(), "pm-server: {}", one_line(&*error));
             ExitCode::FAILURE
         }
     }
@@ -72,6 +72,20 @@ async fn serve(settings: &Serve, clock: Clock) -> Result<ExitCode, Box<dyn Error
         }
         () = forced => Ok(ExitCode::from(FORCED)),
     }
+}
+
+/// The error with what caused it, each said once.
+fn one_line(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !line.contains(&words) {
+            line = format!("{line}: {words}");
+        }
+        cause = error.source();
+    }
+    line
 }
 
 fn log_to_stderr(filter: &str) -> Result<(), Box<dyn Error>> {

@@ -9,7 +9,9 @@ use crate::problem;
 pub fn challenge<B: From<Bytes>>(refused: Option<AuthError>) -> Response<B> {
     let (problem, challenge) = match refused {
         None => (
-            problem::unauthenticated("this needs a token: `Authorization: Bearer …`".to_owned()),
+            problem::unauthenticated(
+                "this needs a token: `Authorization: Bearer TOKEN`".to_owned(),
+            ),
             HeaderValue::from_static("Bearer"),
         ),
         Some(error) => (

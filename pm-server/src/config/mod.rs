@@ -56,7 +56,7 @@ pub enum Command {
 impl Arguments {
     /// What to do: serve, if nothing is said.
     #[must_use]
-    pub fn command(self) -> Command {
+    pub fn into_command(self) -> Command {
         self.command.unwrap_or(Command::Serve(self.serve))
     }
 }
@@ -196,7 +196,7 @@ mod tests {
 
     fn parse(words: &[&str]) -> Result<Command, clap::Error> {
         let words = std::iter::once("pm-server").chain(words.iter().copied());
-        Arguments::try_parse_from(words).map(Arguments::command)
+        Arguments::try_parse_from(words).map(Arguments::into_command)
     }
 
     fn serve(words: &[&str]) -> Serve {

@@ -57,15 +57,15 @@ pub(super) async fn upgrade(
     let Ok(Query(Parameters { tenant })) = parameters else {
         return problem::bad_query().into_response();
     };
-    let request = match request {
-        Ok(request) => request,
-        Err(rejection) => return problem::not_an_upgrade(&rejection).into_response(),
-    };
     if let (Some(Extension(verified)), Some(tenant)) = (&verified, &tenant)
         && let Err(error) = verified.check_tenant(tenant)
     {
         return problem::forbidden(error.to_string()).into_response();
     }
+    let request = match request {
+        Ok(request) => request,
+        Err(rejection) => return problem::not_an_upgrade(&rejection).into_response(),
+    };
     let id = context.request_id().to_string();
     let token = auth::bearer(&headers).ok().flatten().map(str::to_owned);
     socket::upgrade(request, upgrades.sockets, id, token)

@@ -4,3 +4,4 @@
 pub mod edits;
 pub mod peer;
 pub mod schema;
+pub mod service;

@@ -1,0 +1,158 @@
+//! The whole service in this process, under a clock that stands still.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use axum::{Router, body::Body};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use pm_core::{Clock, PeerAddr, TrustedProxies, clock::ManualTime};
+use pm_ratelimit::Quota;
+use pm_server::{
+    app::App,
+    auth::{Claims, Keys, Role},
+    domain::{Id, Mutation, Operation},
+    run::RunSettings,
+    stack::{self, StackSettings},
+    store::Answer,
+    tenant::{MemoryStorage, Registry, RegistryLimits, Storage},
+    ws::SocketSettings,
+};
+use serde_json::Value;
+use tower::ServiceExt;
+
+/// Generating a key is slow.
+pub fn keys() -> Arc<Keys> {
+    static KEYS: OnceLock<Arc<Keys>> = OnceLock::new();
+    KEYS.get_or_init(|| Arc::new(Keys::generate().expect("a key")))
+        .clone()
+}
+
+pub fn settings() -> RunSettings {
+    RunSettings {
+        stack: StackSettings {
+            rate_limit: Quota::per_minute(60).burst(1000),
+            frame_limit: Quota::per_second(1000),
+            trusted_proxies: TrustedProxies::none(),
+            allowed_origins: Vec::new(),
+            sockets: SocketSettings::default(),
+        },
+        drain_delay: Duration::from_secs(5),
+        drain_timeout: Duration::from_secs(10),
+        come_back_within: Duration::from_secs(5),
+    }
+}
+
+/// A server with the tenants `acme` and `beta`.
+pub struct Service {
+    pub app: App,
+    pub clock: Clock,
+    pub time: ManualTime,
+    pub router: Router,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answered {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Service {
+    pub async fn new() -> Self {
+        Self::with(settings().stack).await
+    }
+
+    pub async fn with(settings: StackSettings) -> Self {
+        let (clock, time) = Clock::manual();
+        let storage = MemoryStorage::new(clock.clone());
+        for name in ["acme", "beta"] {
+            let name = name.parse().expect("a valid name");
+            storage.create(&name).await.expect("memory does not fail");
+        }
+        let limits = RegistryLimits::default();
+        let registry = Registry::new(Arc::new(storage), clock.clone(), limits);
+        let app = App::new(registry, keys(), clock.clone());
+        let router = stack::build(&app, settings);
+        Self {
+            app,
+            clock,
+            time,
+            router,
+        }
+    }
+
+    /// `Authorization` for somebody with this role, for an hour.
+    pub fn bearer(&self, tenant: &str, role: Role) -> String {
+        let lifetime = Duration::from_secs(3600);
+        let claims = Claims::new("ada", tenant, role, self.clock.wall_micros(), lifetime);
+        let token = keys().sign(&claims).expect("a token");
+        format!("Bearer {}", token.expose())
+    }
+
+    /// Sends a request that comes from `192.0.2.1`.
+    pub async fn send(&self, request: Request<Body>) -> Answered {
+        self.send_from([192, 0, 2, 1].into(), request).await
+    }
+
+    pub async fn send_from(&self, peer: IpAddr, mut request: Request<Body>) -> Answered {
+        let peer = PeerAddr(SocketAddr::new(peer, 40_000));
+        request.extensions_mut().insert(peer);
+        let response = self.router.clone().oneshot(request).await;
+        let (head, body) = response.expect("infallible").into_parts();
+        let body = body.collect().await.expect("a whole body").to_bytes();
+        Answered {
+            status: head.status,
+            headers: head.headers,
+            body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+        }
+    }
+
+    /// `GET`, with a token or without.
+    pub async fn get(&self, path: &str, bearer: Option<&str>) -> Answered {
+        let mut request = Request::get(path);
+        if let Some(bearer) = bearer {
+            request = request.header("authorization", bearer);
+        }
+        self.send(request.body(Body::empty()).expect("a request"))
+            .await
+    }
+
+    /// Applies an operation to a tenant, as `grace`.
+    pub async fn apply(&self, tenant: &str, operation: Operation) -> Answer {
+        let name = tenant.parse().expect("a valid name");
+        let tenant = self.app.registry().get(&name).await.expect("the tenant");
+        let mutation = Mutation {
+            id: self.clock.uuid_v7().into(),
+            digest: [0; 16],
+            actor: "grace".into(),
+            at_us: self.clock.wall_micros(),
+            operation,
+        };
+        let pending = tenant.writer().submit(mutation).expect("room");
+        pending.await.expect("an answer").expect("no refusal")
+    }
+}
+
+impl Answered {
+    /// Checks that it is a problem of this status and type that names its request.
+    #[track_caller]
+    pub fn is_problem(&self, status: StatusCode, kind: &str) {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        assert_eq!(self.body["status"], status.as_u16());
+        assert_eq!(self.body["type"], kind, "{self:?}");
+        let id = self.headers["x-request-id"]
+            .to_str()
+            .expect("visible ASCII");
+        assert_eq!(self.body["request_id"], id);
+    }
+}
+
+pub fn id(byte: u8) -> Id {
+    Id::from_bytes([byte; 16])
+}
