@@ -1,6 +1,6 @@
 use std::{io, path::PathBuf};
 
-use crate::{client, plan::PlanError};
+use crate::{auth::KeyError, client, plan::PlanError};
 
 /// Why a command ended without having done what it should.
 #[derive(Debug, thiserror::Error)]
@@ -9,6 +9,9 @@ pub enum Error {
     /// The server, or the way there.
     #[error(transparent)]
     Client(#[from] client::Error),
+    /// There is no token, and none can be made.
+    #[error("{0}; or give a token with --token")]
+    Key(#[from] KeyError),
     /// The file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     File {

@@ -1,12 +1,16 @@
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
 };
 
 use clap::Args;
+use pm_core::Clock;
 
-use crate::client::{Options, Token};
+use crate::{
+    auth::{self, KeyError, Token},
+    client::Options,
+    config::Data,
+};
 
 /// The file in the data folder in which a running server leaves its address.
 pub const ADDRESS_FILE: &str = "address";
@@ -25,9 +29,9 @@ pub struct Target {
     /// A token of `pm-server token`; else one is made with the key in --data
     #[arg(long)]
     pub token: Option<Token>,
-    /// The data folder of a server on this machine
-    #[arg(long, value_name = "DIR", default_value = "./pm-data")]
-    pub data: PathBuf,
+    /// The data folder of a server on this machine.
+    #[command(flatten)]
+    pub data: Data,
 }
 
 impl Target {
@@ -40,13 +44,22 @@ impl Target {
             .unwrap_or_else(|| format!("ws://{}/ws", self.local_address()))
     }
 
-    /// Where to connect, and as whom, with the token that was given or found.
-    pub fn options(&self, token: Token) -> Options {
-        Options::new(self.url(), self.tenant.clone(), token)
+    /// Where to connect, and as whom: with the token that was given, else with one that is made with the
+    /// key in the data folder.
+    ///
+    /// # Errors
+    ///
+    /// No token was given, and there is no key, or this user may not read it.
+    pub fn options(&self, clock: &Clock) -> Result<Options, KeyError> {
+        let token = match &self.token {
+            Some(token) => token.clone(),
+            None => auth::local_token(&self.data.folder, &self.tenant, clock)?,
+        };
+        Ok(Options::new(self.url(), self.tenant.clone(), token))
     }
 
     fn local_address(&self) -> SocketAddr {
-        let left = fs::read_to_string(self.data.join(ADDRESS_FILE)).ok();
+        let left = fs::read_to_string(self.data.folder.join(ADDRESS_FILE)).ok();
         let left = left.and_then(|text| text.trim().parse::<SocketAddr>().ok());
         let mut address = left.unwrap_or(DEFAULT_ADDRESS);
         // Who listens on all addresses is reached on this machine's own.
@@ -63,6 +76,8 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+
+    use std::path::PathBuf;
 
     use super::*;
 
@@ -81,7 +96,7 @@ mod tests {
     fn without_arguments_it_is_the_demo_tenant_of_the_default_server() {
         let target = target(&[]);
         assert_eq!(target.tenant, "demo");
-        assert_eq!(target.data, PathBuf::from("./pm-data"));
+        assert_eq!(target.data.folder, PathBuf::from("./pm-data"));
         assert_eq!(target.url(), "ws://127.0.0.1:7171/ws");
     }
 
