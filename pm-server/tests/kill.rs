@@ -4,13 +4,7 @@
 //! `PM_TEST_LONG=1` kills it 50 times.
 #![allow(missing_docs, unreachable_pub)]
 
-#[path = "support/edits.rs"]
-#[allow(dead_code)]
-mod edits;
-#[path = "support/schema.rs"]
-mod schema;
-#[path = "support/server.rs"]
-mod server;
+mod support;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -24,8 +18,11 @@ use pm_server::{
     r#gen as pb,
     store::Scope,
 };
-use server::{Server, connect};
 use sqlx::{ConnectOptions, Row, sqlite::SqliteConnectOptions};
+use support::{
+    edits, schema,
+    server::{Server, connect},
+};
 use tokio::sync::watch;
 
 const IN_FLIGHT: usize = 64;

@@ -4,4 +4,5 @@
 pub mod edits;
 pub mod peer;
 pub mod schema;
+pub mod server;
 pub mod service;

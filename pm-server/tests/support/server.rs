@@ -20,18 +20,25 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Server {
     child: Child,
+    tenants: String,
     pub folder: tempfile::TempDir,
     pub address: SocketAddr,
 }
 
 impl Server {
     pub async fn start() -> Self {
+        Self::start_with_tenants("demo").await
+    }
+
+    /// `tenants` are their names, separated by commas.
+    pub async fn start_with_tenants(tenants: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let child = spawn(folder.path(), "127.0.0.1:0");
+        let child = spawn(folder.path(), "127.0.0.1:0", tenants);
         let address = folder.path().join("address");
         let address = until(|| std::fs::read_to_string(&address).ok()?.trim().parse().ok()).await;
         Self {
             child,
+            tenants: tenants.to_owned(),
             folder,
             address,
         }
@@ -45,13 +52,23 @@ impl Server {
 
     /// On the same folder and the same address.
     pub fn restart(&mut self) {
-        self.child = spawn(self.folder.path(), &self.address.to_string());
+        self.child = spawn(self.folder.path(), &self.address.to_string(), &self.tenants);
     }
 
     pub fn options(&self) -> Options {
-        let token = auth::local_token(self.folder.path(), "demo", &Clock::system()).unwrap();
-        let url = format!("ws://{}/ws", self.address);
-        Options::new(url, "demo", Token::new(token.expose()))
+        self.options_for("demo", self.token("demo"))
+    }
+
+    pub fn token(&self, tenant: &str) -> Token {
+        auth::local_token(self.folder.path(), tenant, &Clock::system()).unwrap()
+    }
+
+    pub fn options_for(&self, tenant: &str, token: Token) -> Options {
+        Options::new(self.url(), tenant, token)
+    }
+
+    pub fn url(&self) -> String {
+        format!("ws://{}/ws", self.address)
     }
 
     /// A connection, once the server is up.
@@ -92,12 +109,12 @@ async fn until<T>(mut found: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-fn spawn(data: &Path, listen: &str) -> Child {
+fn spawn(data: &Path, listen: &str, tenants: &str) -> Child {
     Command::new(env!("CARGO_BIN_EXE_pm-server"))
         .arg("serve")
         .arg("--data")
         .arg(data)
-        .args(["--listen", listen, "--log", "error"])
+        .args(["--listen", listen, "--tenants", tenants, "--log", "error"])
         // This machine is one client address, and it comes often.
         .args([
             "--rate-limit",
