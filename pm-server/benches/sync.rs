@@ -1,7 +1,7 @@
 //! What a tenant and its sockets cost, over real sockets, against a server in a process of its own.
 //!
 //! `cargo bench -p pm-server --bench sync`. The client runs on the same two cores.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 #![allow(clippy::print_stdout)] // it is a program that prints
 
 use std::{

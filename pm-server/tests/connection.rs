@@ -1,5 +1,5 @@
 //! The conversation, without a socket.
-#![allow(missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! Replays what the fuzz targets start from and what they have found, without a fuzzer.
-#![allow(missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod support;
 

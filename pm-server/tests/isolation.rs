@@ -1,5 +1,5 @@
 //! Tenants see nothing of each other, and nobody gets in with a token that is not good for it.
-#![allow(missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod support;
 

@@ -2,7 +2,7 @@
 //! nothing is there twice, and whoever watched has seen everything once, in order.
 //!
 //! `PM_TEST_LONG=1` kills it 50 times.
-#![allow(missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod support;
 
@@ -73,7 +73,7 @@ impl Ledger {
 }
 
 fn id(number: usize) -> Id {
-    Id::from_bytes((0xabc0_u128 << 64 | number as u128 + 1).to_be_bytes())
+    Id::from_bytes(((0xabc0_u128 << 64) | (number as u128 + 1)).to_be_bytes())
 }
 
 /// A project, then stories with tasks and changes of them: each needs one before it.

@@ -5,7 +5,12 @@
 //! wait or are lost, connections that break, restarts, readers that are slow, mutations sent twice.
 //!
 //! `PM_TEST_LONG=1` runs millions of steps; `PM_TEST_SEED=n` runs the one seed that failed.
-#![allow(missing_docs, unreachable_pub)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
 
 mod support;
 
@@ -33,7 +38,7 @@ fn run(seed: u64) -> Seen {
         world.settle();
     }));
     if let Err(panic) = result {
-        eprintln!("the simulation failed; repeat it with PM_TEST_SEED={seed}");
+        println!("the simulation failed; repeat it with PM_TEST_SEED={seed}");
         std::panic::resume_unwind(panic);
     }
     world.seen()

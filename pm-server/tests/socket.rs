@@ -1,5 +1,5 @@
 //! Bad input on a real socket: an answer or the right close code, and the server goes on.
-#![allow(missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod support;
 

@@ -152,10 +152,7 @@ impl Connection {
                 }
                 Phase::Open(_) | Phase::Silent { .. } | Phase::Opening { .. } => None,
             };
-            match self
-                .outbox
-                .next(live.map(|(hub, cursors)| (&*hub, cursors)), budget)
-            {
+            match self.outbox.next(live, budget) {
                 Next::Message(message) => {
                     self.last_traffic = now;
                     return Some(message);

@@ -176,7 +176,7 @@ impl Service {
                 }
             }
             message = socket.recv(), if self.connection.wants_input() => {
-                match message.transpose().map_err(|error| too_large(error))?.ok_or(None)? {
+                match message.transpose().map_err(too_large)?.ok_or(None)? {
                     Message::Binary(bytes) => {
                         self.connection.receive(bytes, clock.now(), clock.wall_micros());
                     }
@@ -297,16 +297,16 @@ async fn within<T>(sockets: &Sockets, write: impl Future<Output = T>) -> Option<
 
 async fn changed(head: Option<&mut watch::Receiver<u64>>) {
     let Some(head) = head else {
-        return std::future::pending().await;
+        return std::future::pending::<()>().await;
     };
     if head.changed().await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
 async fn drained(drain: &mut watch::Receiver<Option<Duration>>) {
     if drain.wait_for(Option::is_some).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -267,7 +267,7 @@ impl World {
     }
 
     fn pass_time(&mut self) {
-        self.now = self.now + Duration::from_millis(self.rng.u64(1..9_000));
+        self.now += Duration::from_millis(self.rng.u64(1..9_000));
         for line in self.lines.iter_mut().flatten() {
             line.connection.tick(self.now);
         }

@@ -1,5 +1,5 @@
 //! What several test programs share. Each uses a part of it.
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 pub mod edits;
 pub mod peer;

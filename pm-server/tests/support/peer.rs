@@ -87,7 +87,7 @@ impl Peer {
 
     /// Lets time pass.
     pub fn wait(&mut self, time: Duration) -> Vec<(u32, Said)> {
-        self.now = self.now + time;
+        self.now += time;
         self.connection.tick(self.now);
         self.hear()
     }
@@ -100,7 +100,7 @@ impl Peer {
     }
 
     /// What others do.
-    pub fn meanwhile(&mut self, mutations: &[Mutation]) {
+    pub fn meanwhile(&self, mutations: &[Mutation]) {
         let results = apply(&*self.log, &self.hub, mutations)
             .now_or_never()
             .unwrap();
