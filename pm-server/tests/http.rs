@@ -272,10 +272,7 @@ async fn a_request_id_is_kept_if_it_is_one() {
 async fn the_limit_is_told_and_kept() {
     let service = Service::new().await;
     let first = service.get("/nothing", None).await;
-    assert_eq!(
-        first.headers["ratelimit-policy"],
-        "\"client\";q=60;w=60"
-    );
+    assert_eq!(first.headers["ratelimit-policy"], "\"client\";q=60;w=60");
     assert_eq!(first.headers["ratelimit"], "\"client\";r=999;t=1");
     for _ in 1..1000 {
         assert_eq!(
