@@ -88,9 +88,6 @@ pub async fn run(
     drop(listener);
     tracing::info!("clients are asked to leave");
     drain.leave(settings.come_back_within);
-    // It follows the drain, too, and would be waited for.
-    drop(router);
-
     let left = async {
         while connections.join_next().await.is_some() {}
         drain.gone().await;

@@ -19,8 +19,6 @@
 //!         └─┴─┴────────┴─┴─┴─┴───────────────────────────────────────┘
 //! ```
 
-use std::sync::Arc;
-
 use axum::{
     Router,
     middleware::{from_fn, from_fn_with_state},
@@ -32,8 +30,8 @@ use tower::ServiceBuilder;
 use crate::{
     app::App,
     auth::AuthenticateLayer,
-    http::{self, Door, Upgrades},
-    ws::{Gate, Origin, SocketSettings, socket::Sockets},
+    http::{self, Upgrades},
+    ws::{Gate, Origin, SocketSettings},
 };
 
 /// Requests of one client address.
@@ -101,17 +99,9 @@ fn upgrades(app: &App, settings: &StackSettings) -> Upgrades {
             Verdict::Allowed(_) | Verdict::Never(_) => None,
         }
     });
-    let sockets = Sockets {
-        settings: Arc::new(SocketSettings {
-            gate,
-            ..settings.sockets.clone()
-        }),
-        door: Arc::new(Door(app.clone())),
-        clock: app.clock.clone(),
-        drain: app.drain.follow(),
+    let sockets = SocketSettings {
+        gate,
+        ..settings.sockets.clone()
     };
-    Upgrades {
-        sockets,
-        allowed_origins: settings.allowed_origins.clone().into(),
-    }
+    Upgrades::new(app, sockets, &settings.allowed_origins)
 }

@@ -3,18 +3,12 @@
 
 mod support;
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
-
 use axum::body::Body;
 use http::{Request, StatusCode};
 use pm_core::TrustedProxies;
 use pm_ratelimit::Quota;
 use pm_server::stack::StackSettings;
 use support::service::{Service, settings};
-use tracing_subscriber::util::SubscriberInitExt;
 
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 
@@ -68,51 +62,6 @@ async fn the_context_is_outside_everything_that_refuses() {
         assert_eq!(answered.headers["x-request-id"], "mine");
         assert_eq!(answered.body["request_id"], "mine");
     }
-}
-
-#[tokio::test]
-async fn the_log_sees_refusals_and_names_their_request() {
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let _logging = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::DEBUG)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish()
-        .set_default();
-    let service = Service::with(strict()).await;
-    exhaust(&service).await;
-    service
-        .send(empty(request().header("x-request-id", "refused-one")))
-        .await;
-
-    let lines = String::from_utf8(lines.0.lock().unwrap().clone()).expect("UTF-8");
-    let line = lines
-        .lines()
-        .find(|line| line.contains("status=429"))
-        .expect("a line");
-    assert!(
-        line.contains("refused-one") && line.contains("answered"),
-        "{line}"
-    );
-    assert!(
-        !lines.contains("/nothing"),
-        "a path is the client's own text"
-    );
 }
 
 #[tokio::test]

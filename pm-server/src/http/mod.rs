@@ -14,11 +14,7 @@ mod trace;
 use axum::{Router, routing::get};
 use pm_core::Problem;
 
-pub(crate) use self::{
-    body_limit::body_limit,
-    socket::{Door, Upgrades},
-    trace::trace,
-};
+pub(crate) use self::{body_limit::body_limit, socket::Upgrades, trace::trace};
 use crate::{app::App, problem};
 
 /// What load balancers and orchestrators ask for.

@@ -19,7 +19,7 @@ use crate::{
     problem,
     tenant::RegistryError,
     ws::{
-        Origin, Rejection, origin,
+        Origin, Rejection, SocketSettings, origin,
         socket::{self, Admit, Admitted, Sockets},
     },
 };
@@ -27,8 +27,29 @@ use crate::{
 /// What the handler of upgrades works with.
 #[derive(Clone, Debug)]
 pub(crate) struct Upgrades {
-    pub(crate) sockets: Sockets,
-    pub(crate) allowed_origins: Arc<[Origin]>,
+    app: App,
+    settings: Arc<SocketSettings>,
+    allowed_origins: Arc<[Origin]>,
+}
+
+impl Upgrades {
+    pub(crate) fn new(app: &App, settings: SocketSettings, allowed_origins: &[Origin]) -> Self {
+        Self {
+            app: app.clone(),
+            settings: Arc::new(settings),
+            allowed_origins: allowed_origins.into(),
+        }
+    }
+
+    /// For one socket: as long as it follows the drain, it is waited for.
+    fn sockets(&self) -> Sockets {
+        Sockets {
+            settings: self.settings.clone(),
+            door: Arc::new(Door(self.app.clone())),
+            clock: self.app.clock.clone(),
+            drain: self.app.drain.follow(),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -68,12 +89,12 @@ pub(super) async fn upgrade(
     };
     let id = context.request_id().to_string();
     let token = auth::bearer(&headers).ok().flatten().map(str::to_owned);
-    socket::upgrade(request, upgrades.sockets, id, token)
+    socket::upgrade(request, upgrades.sockets(), id, token)
 }
 
 /// Lets in whoever has a token, to the tenant that it is for.
 #[derive(Clone, Debug)]
-pub(crate) struct Door(pub(crate) App);
+struct Door(App);
 
 #[async_trait]
 impl Admit for Door {

@@ -1,0 +1,271 @@
+//! The program, as a process: what it says and how it ends.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
+};
+
+/// A server that has said where it listens. Killed when dropped.
+struct Server {
+    process: Child,
+    greeting: String,
+    address: String,
+    log: BufReader<ChildStderr>,
+}
+
+fn pm_server(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pm-server"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+impl Server {
+    fn start(data: &Path, arguments: &[&str]) -> Self {
+        let mut process = pm_server(&["serve", "--listen", "127.0.0.1:0"])
+            .arg("--data")
+            .arg(data)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut out = BufReader::new(process.stdout.take().expect("piped"));
+        let log = BufReader::new(process.stderr.take().expect("piped"));
+        let mut greeting = String::new();
+        while !greeting.contains("--subject") {
+            let read = out.read_line(&mut greeting).expect("text");
+            assert_ne!(read, 0, "it ended: {greeting}");
+        }
+        let address = greeting.split("http://").nth(1).expect("an address");
+        let address = address.lines().next().expect("a line").to_owned();
+        Self {
+            process,
+            greeting,
+            address,
+            log,
+        }
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+        )
+        .expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("text");
+        answer
+    }
+
+    #[cfg(unix)]
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.process.id());
+        assert!(
+            Command::new("sh")
+                .args(["-c", &kill])
+                .status()
+                .expect("a shell")
+                .success()
+        );
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        self.process.wait().expect("it ends")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What a start that must fail says on stderr: one line, and nothing on stdout.
+fn complaint(arguments: &[&str]) -> String {
+    let output = pm_server(arguments).output().expect("it runs");
+    assert!(!output.status.success());
+    assert!(output.stdout.is_empty());
+    let complaint = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(complaint.lines().count(), 1, "{complaint}");
+    assert!(complaint.starts_with("pm-server: "), "{complaint}");
+    complaint
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a plain path")
+}
+
+#[test]
+fn the_first_start_makes_what_it_needs_and_says_so() {
+    let outer = tempfile::tempdir().unwrap();
+    let data = outer.path().join("data");
+    let server = Server::start(&data, &["--tenants", "demo,acme"]);
+    let made = "(new: the folder, a signing key, tenant demo, tenant acme)";
+    assert!(server.greeting.contains(made), "{}", server.greeting);
+    assert!(
+        server.greeting.contains("pm-server watch --data"),
+        "{}",
+        server.greeting
+    );
+    assert!(!server.address.ends_with(":0"));
+    assert!(server.get("/health/ready").starts_with("HTTP/1.1 200"));
+    let announced = fs::read_to_string(data.join("address")).unwrap();
+    assert_eq!(announced.trim(), server.address);
+    drop(server);
+
+    let again = Server::start(&data, &[]);
+    assert!(!again.greeting.contains("new"), "{}", again.greeting);
+}
+
+#[test]
+fn a_token_of_the_folder_opens_its_tenant() {
+    let data = tempfile::tempdir().unwrap();
+    let missing = complaint(&["token", "--data", text(data.path()), "--subject", "ada"]);
+    assert!(
+        missing.contains("start pm-server with this data folder first"),
+        "{missing}"
+    );
+
+    let server = Server::start(data.path(), &[]);
+    let output = pm_server(&["token", "--data", text(data.path()), "--subject", "ada"])
+        .output()
+        .unwrap();
+    assert!(output.status.success() && output.stderr.is_empty());
+    let token = String::from_utf8(output.stdout).unwrap();
+    let token = token.strip_suffix('\n').expect("one line");
+    let path = "/api/v1/work-items/0198c6a0-5a3e-7c1a-9d51-6f4d2b8e7a90";
+    assert!(server.get(path).starts_with("HTTP/1.1 401"));
+    let with_token = format!("{path} HTTP/1.1\r\nauthorization: Bearer {token}\r\nx:");
+    assert!(server.get(&with_token).starts_with("HTTP/1.1 404"));
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let data = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let complaint = complaint(&["--data", text(data.path()), "--listen", &address]);
+    assert!(
+        complaint.contains(&address) && complaint.contains("in use"),
+        "{complaint}"
+    );
+    assert!(complaint.contains("--listen"), "{complaint}");
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_is_named() {
+    let outer = tempfile::tempdir().unwrap();
+    let file = outer.path().join("file");
+    fs::write(&file, "").unwrap();
+    let below = file.join("data");
+    let complaint = complaint(&["--data", text(&below), "--listen", "127.0.0.1:0"]);
+    assert!(
+        complaint.contains("cannot write to the data folder"),
+        "{complaint}"
+    );
+    assert!(
+        complaint.contains(text(&below)) && complaint.contains("--data"),
+        "{complaint}"
+    );
+}
+
+#[test]
+fn a_data_folder_has_one_server() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let complaint = complaint(&["--data", text(data.path()), "--listen", "127.0.0.1:0"]);
+    assert!(complaint.contains("another pm-server uses"), "{complaint}");
+    assert!(server.get("/health/live").starts_with("HTTP/1.1 200"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_key_that_others_may_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let data = tempfile::tempdir().unwrap();
+    drop(Server::start(data.path(), &[]));
+    let key = data.path().join("signing-key.pem");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let complaint = complaint(&["--data", text(data.path()), "--listen", "127.0.0.1:0"]);
+    assert!(
+        complaint.contains("mode 0644") && complaint.contains("chmod 600"),
+        "{complaint}"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_it_in_order() {
+    for name in ["TERM", "INT"] {
+        let data = tempfile::tempdir().unwrap();
+        let mut server = Server::start(data.path(), &["--drain-delay", "0s"]);
+        assert!(server.get("/health/ready").starts_with("HTTP/1.1 200"));
+        server.signal(name);
+        assert_eq!(server.wait().code(), Some(0));
+        assert!(!data.path().join("address").exists());
+        let mut log = String::new();
+        server.log.read_to_string(&mut log).unwrap();
+        assert!(
+            log.contains("asked to stop") && !log.contains("WARN"),
+            "{log}"
+        );
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let data = tempfile::tempdir().unwrap();
+    let mut server = Server::start(data.path(), &["--drain-delay", "1h"]);
+    server.signal("TERM");
+    let mut line = String::new();
+    server.log.read_line(&mut line).unwrap();
+    assert!(line.contains("asked to stop"), "{line}");
+    assert!(server.get("/health/ready").starts_with("HTTP/1.1 503"));
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(130));
+}
+
+#[test]
+fn a_setting_that_is_wrong_is_named_wherever_it_comes_from() {
+    for (flag, variable) in [
+        ("--listen", "PM_SERVER_LISTEN"),
+        ("--rate-limit", "PM_SERVER_RATE_LIMIT"),
+    ] {
+        for command in [pm_server(&[flag, "nonsense"]), {
+            let mut command = pm_server(&[]);
+            command.env(variable, "nonsense");
+            command
+        }] {
+            let mut command = command;
+            let output = command.output().unwrap();
+            assert_eq!(output.status.code(), Some(2));
+            let complaint = String::from_utf8(output.stderr).unwrap();
+            assert!(
+                complaint.contains(flag) && complaint.contains("nonsense"),
+                "{complaint}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_variable_does_not_stand_in_the_way_of_a_command() {
+    let data = tempfile::tempdir().unwrap();
+    let _server = Server::start(data.path(), &[]);
+    let output = pm_server(&["token", "--subject", "ada"])
+        .env("PM_SERVER_DATA", data.path())
+        .env("PM_SERVER_LISTEN", "127.0.0.1:0")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
