@@ -12,6 +12,7 @@ mod hierarchy;
 mod id;
 mod item;
 mod mutation;
+mod place;
 mod project;
 pub mod rank;
 mod refusal;

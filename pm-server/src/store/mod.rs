@@ -28,7 +28,7 @@ use crate::domain::{Id, Mutation, Project, Refusal, Subject, WorkItem};
 /// * **One view.** What a [`snapshot`](Log::snapshot) holds and the position it names belong
 ///   together: folding every later event into it gives every later state.
 ///
-/// Every implementation passes [`conformance`].
+/// Every implementation passes the suite in `tests/store`.
 #[async_trait]
 pub trait Log: Debug + Send + Sync + 'static {
     /// The newest rev.

@@ -11,6 +11,7 @@ pub mod origin;
 mod outbox;
 mod reply;
 mod requests;
+mod results;
 mod session;
 mod settings;
 pub mod socket;

@@ -1,11 +1,11 @@
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use prost::Message;
 use sqlx::{Row, SqliteConnection};
 
 use super::rows::{self, Json};
 use crate::{
-    domain::{Backlog, Id, Lane, Mutation, Operation, Place},
+    domain::{Backlog, Id, Lane, Mutation, Operation, WorkItem},
     r#gen as pb,
     store::{Answer, StoreError, group::Ground},
     wire::event,
@@ -26,10 +26,17 @@ pub(super) struct Wanted {
     trees: BTreeSet<Id>,
     /// With the siblings next to them, too.
     neighbours: BTreeSet<Id>,
-    /// Their ends.
+    /// Their ends. More of them than places ask for: an item may be moved on, within the group, from
+    /// a lane that it came into before.
     ends: BTreeSet<Lane>,
-    /// Items that are put to an end of the lane they are in.
-    ends_of: BTreeSet<Id>,
+    /// Items whose lane's ends are wanted, wherever they are.
+    ends_beside: BTreeSet<Id>,
+    /// Items whose children's ends are.
+    ends_below: BTreeSet<Id>,
+    /// Items whose project's ends are.
+    ends_on_top: BTreeSet<Id>,
+    /// Where the items of the group's own begin.
+    created: BTreeMap<Id, Lane>,
     whole: HashSet<Lane>,
 }
 
@@ -63,18 +70,19 @@ impl Wanted {
                 place,
                 ..
             } => {
+                let lane = Lane {
+                    project: *project,
+                    parent: *parent,
+                };
                 self.projects.extend([*id, *project]);
                 self.items.insert(*id);
                 self.items.extend(parent);
-                match place.neighbour() {
-                    Some(neighbour) => self.beside(neighbour),
-                    None => {
-                        self.ends.insert(Lane {
-                            project: *project,
-                            parent: *parent,
-                        });
-                    }
-                }
+                self.created.insert(*id, lane);
+                self.ends.insert(lane);
+                place
+                    .neighbour()
+                    .into_iter()
+                    .for_each(|neighbour| self.beside(neighbour));
             }
             Operation::UpdateItem { id, .. } => {
                 self.items.insert(*id);
@@ -83,18 +91,18 @@ impl Wanted {
                 id, parent, place, ..
             } => {
                 self.beside(*id);
-                self.items.extend(parent.iter().flatten());
-                if parent.is_some() {
+                self.ends_beside.insert(*id);
+                place
+                    .neighbour()
+                    .into_iter()
+                    .for_each(|neighbour| self.beside(neighbour));
+                if let Some(parent) = parent {
                     self.trees.insert(*id);
-                }
-                match (place, parent) {
-                    (Place::After(neighbour) | Place::Before(neighbour), _) => {
-                        self.beside(*neighbour);
-                    }
-                    (Place::First | Place::Last, _) => {
-                        self.ends_of.insert(*id);
-                        self.ends_of.extend(parent.iter().flatten());
-                    }
+                    self.items.extend(parent);
+                    match parent {
+                        Some(parent) => self.ends_below.insert(*parent),
+                        None => self.ends_on_top.insert(*id),
+                    };
                 }
             }
             Operation::DeleteItem { id, .. } => {
@@ -190,23 +198,30 @@ impl Wanted {
         connection: &mut SqliteConnection,
         ground: &mut Ground,
     ) -> Result<(), StoreError> {
+        let lane_of = |id: &Id| {
+            let created = || self.created.get(id).copied();
+            ground
+                .backlog
+                .item(*id)
+                .map(WorkItem::lane)
+                .or_else(created)
+        };
         let mut ends = self.ends.clone();
-        for item in self
-            .ends_of
-            .iter()
-            .filter_map(|id| ground.backlog.item(*id))
-        {
-            // Its own lane if it stays there; the one below it if it is to be a parent.
-            ends.insert(item.lane());
-            ends.insert(Lane {
-                project: item.project,
-                parent: Some(item.id),
-            });
-            ends.insert(Lane {
-                project: item.project,
+        ends.extend(self.ends_beside.iter().filter_map(lane_of));
+        ends.extend(self.ends_below.iter().filter_map(|id| {
+            let project = lane_of(id)?.project;
+            Some(Lane {
+                project,
+                parent: Some(*id),
+            })
+        }));
+        ends.extend(self.ends_on_top.iter().filter_map(|id| {
+            let project = lane_of(id)?.project;
+            Some(Lane {
+                project,
                 parent: None,
-            });
-        }
+            })
+        }));
         if ends.is_empty() && self.neighbours.is_empty() {
             return Ok(());
         }

@@ -37,11 +37,7 @@ pub(super) async fn write(
             .execute(&mut *connection)
             .await?;
     }
-    let ranks: Vec<_> = touched
-        .ranks
-        .iter()
-        .map(|(id, rank)| (hex(*id), rank))
-        .collect();
+    let ranks: Vec<_> = touched.ranks(after).collect();
     execute(connection, include_str!("rank_items.sql"), &ranks).await?;
     let items: Vec<_> = touched.items(after).collect();
     execute(connection, include_str!("write_items.sql"), &items).await?;
@@ -59,7 +55,7 @@ struct Touched<'a> {
     created: BTreeMap<Id, &'a WorkItem>,
     /// Items that leave a place they had before the group.
     placed: BTreeSet<Id>,
-    /// New ranks of siblings of which nothing else may be known.
+    /// Items that got another rank to make room, and which.
     ranks: BTreeMap<Id, u64>,
     deleted: Vec<(String, i64)>,
     deleted_at: BTreeMap<Id, i64>,
@@ -130,12 +126,20 @@ impl<'a> Touched<'a> {
             })
     }
 
-    fn items<'s>(&'s self, after: &'s Backlog) -> impl Iterator<Item = Vec<Value>> + use<'s, 'a> {
-        let live = self
-            .items
+    /// New ranks of siblings of which nothing else is known. Those that are known may have moved on
+    /// since they got theirs, and are written as they are in the end.
+    fn ranks<'s>(&'s self, after: &'s Backlog) -> impl Iterator<Item = (String, u64)> {
+        let unknown = self
+            .ranks
             .iter()
-            .filter_map(|id| after.item(*id))
-            .map(|item| (item, None));
+            .filter(|(id, _)| after.item(**id).is_none());
+        unknown.map(|(id, rank)| (hex(*id), *rank))
+    }
+
+    fn items<'s>(&'s self, after: &'s Backlog) -> impl Iterator<Item = Vec<Value>> + use<'s, 'a> {
+        let written: BTreeSet<_> = self.items.iter().chain(self.ranks.keys()).collect();
+        let live = written.into_iter().filter_map(|id| after.item(*id));
+        let live = live.map(|item| (item, None));
         // An id that was used and given up within the group is used nevertheless.
         let gone = self.created.iter().filter_map(|(id, item)| {
             let at = self.deleted_at.get(id)?;
