@@ -619,7 +619,7 @@ pub async fn an_item_that_moves_on_within_its_group_finds_the_end(log: &impl Log
             .iter()
             .all(Result::is_ok)
     );
-    assert_eq!(order(log).await, [1, 2, 3, 4, 5, 6, 20, 21, 30]);
+    assert_eq!(order(log).await, [1, 2, 3, 4, 5, 6, 20, 21, 22, 30]);
 }
 
 pub async fn siblings_that_made_room_may_move_away_in_the_same_group(log: &impl Log) {
