@@ -6,7 +6,8 @@ use crate::Quota;
 
 /// Names one bucket: a keyed digest of whose it is and what it limits.
 ///
-/// Fixed in size, of no use in guessing at what was digested, and not to be aimed at by somebody
+/// A digest, not a number of one's own: stores rely on all its bits being spread evenly. It is
+/// fixed in size, of no use in guessing at what was digested, and not to be aimed at by somebody
 /// who does not know the key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BucketId(u128);

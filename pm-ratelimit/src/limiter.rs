@@ -61,7 +61,7 @@ pub(crate) type PendingDecision =
 
 impl Limiter {
     /// A limiter with buckets of its own, in memory: room for 100,000 of them at a time, which
-    /// takes 3.4 MB. A bucket that is full again needs no room.
+    /// takes 3.3 MB. A bucket that is full again needs no room.
     #[must_use]
     pub fn new(quota: Quota) -> Self {
         Self::in_store(Arc::new(MemoryStore::bounded(100_000)), quota)

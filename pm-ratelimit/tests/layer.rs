@@ -11,12 +11,14 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use pm_core::{
-    ClientIpLayer, Clock, ContextLayer, ManualTime, PeerAddr, ResponseBody, Tick, TrustedProxies,
+    ClientIpLayer, Clock, ContextLayer, Identity, ManualTime, PeerAddr, ResponseBody, Tick,
+    TrustedProxies,
 };
 use pm_ratelimit::{
     Charge, Charges, Decision, Error, Limiter, MemoryStore, OnFailure, PolicyName, Quota,
     RateLimitLayer, RateLimitStore, Reason, Subject, Verdict,
 };
+use proptest::prelude::*;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
 type Answer = Response<ResponseBody<Full<Bytes>>>;
@@ -419,4 +421,25 @@ async fn a_refusal_says_why() {
         send(&layer, from("192.0.2.1")).await.status(),
         StatusCode::TOO_MANY_REQUESTS
     );
+}
+
+proptest! {
+    /// However many connections a user has, in whatever order they ask: they have one quota
+    /// between them, and take nothing from another user's.
+    #[test]
+    fn p004_28_per_user_limiting(
+        frames in proptest::collection::vec((0usize..3, 0usize..4), 0..200),
+        burst in 1u32..20,
+    ) {
+        let (limiter, _time) = limiter(Quota::per_day(1).burst(burst));
+        let connections = [0; 4].map(|_| limiter.clone());
+        let users = ["ada", "bob", "eve"].map(|name| Identity::new(name).with_tenant("acme"));
+        let mut admitted = [0; 3];
+        for (user, connection) in frames {
+            let subject = Subject::identity(&users[user]);
+            let verdict = connections[connection].try_check(&subject, 1).expect("it never waits");
+            prop_assert_eq!(verdict.is_allowed(), admitted[user] < burst);
+            admitted[user] += u32::from(verdict.is_allowed());
+        }
+    }
 }

@@ -10,7 +10,7 @@ use std::{
 use clap::Parser;
 use pm_core::Clock;
 use pm_server::{
-    cli::{self, Signals},
+    cli::{self, ImportArgs, Signals, WatchArgs, import::ImportOptions, watch::WatchOptions},
     config::{Arguments, Command, Serve},
     run::Ended,
 };
@@ -42,6 +42,8 @@ fn execute(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             runtime.shutdown_timeout(Duration::from_millis(100));
             code
         }
+        Command::Watch(arguments) => Runtime::new()?.block_on(watch(&arguments, &clock)),
+        Command::Import(arguments) => Runtime::new()?.block_on(import(&arguments, &clock)),
         Command::Token(settings) => {
             let token = cli::token(&settings, &clock)?;
             writeln!(io::stdout(), "{}", token.expose())?;
@@ -86,6 +88,36 @@ fn one_line(error: &dyn Error) -> String {
         cause = error.source();
     }
     line
+}
+
+/// Watches until a signal.
+async fn watch(arguments: &WatchArgs, clock: &Clock) -> Result<ExitCode, Box<dyn Error>> {
+    let mut signals = Signals::listen()?;
+    let options = WatchOptions {
+        server: arguments.target.options(clock).map_err(cli::Error::from)?,
+        since_start: arguments.since_start,
+        colour: cli::wants_colour(),
+    };
+    ended(cli::watch::watch(&options, clock, &mut anstream::stdout(), signals.next()).await)
+}
+
+async fn import(arguments: &ImportArgs, clock: &Clock) -> Result<ExitCode, Box<dyn Error>> {
+    let options = ImportOptions {
+        server: arguments.target.options(clock).map_err(cli::Error::from)?,
+        project: arguments.project.clone(),
+        bar: cli::wants_progress_bar(),
+    };
+    let plan = cli::import::read(&arguments.file)?;
+    let name = arguments.file.to_string_lossy();
+    ended(cli::import::import(&options, clock, &plan, &name, &mut io::stdout()).await)
+}
+
+/// `pm-server watch | head` is no failure.
+fn ended<T>(result: Result<T, cli::Error>) -> Result<ExitCode, Box<dyn Error>> {
+    match result {
+        Err(error) if !error.is_closed_output() => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 fn log_to_stderr(filter: &str) -> Result<(), Box<dyn Error>> {

@@ -1,4 +1,7 @@
 //! Replays what the fuzz targets start from and what they have found, without a fuzzer.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+mod support;
 
 use std::path::{Path, PathBuf};
 
@@ -19,6 +22,42 @@ fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
         (path, bytes)
     };
     paths.into_iter().map(load).collect()
+}
+
+#[test]
+fn every_message_is_survived() {
+    let files = corpus("frame");
+    assert!(
+        files.len() >= 15,
+        "only {} files: the corpus is not complete",
+        files.len()
+    );
+    for (path, bytes) in &files {
+        println!("{}", path.display());
+        support::peer::chew(bytes);
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_message_is_survived(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+        support::peer::chew(&bytes);
+    }
+
+    /// Most random bytes end at the first one; a good message with one wrong byte gets further.
+    #[test]
+    fn a_message_with_a_wrong_byte_is_survived(
+        file in proptest::sample::select(corpus("frame")),
+        at in proptest::prelude::any::<proptest::sample::Index>(),
+        byte in proptest::num::u8::ANY,
+    ) {
+        let (_, mut bytes) = file;
+        if !bytes.is_empty() {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        support::peer::chew(&bytes);
+    }
 }
 
 #[test]

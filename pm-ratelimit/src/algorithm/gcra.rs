@@ -10,6 +10,8 @@ use crate::{Outcome, Quota};
 /// So the passing of time needs no writing, nothing is ever rounded away, and a bucket that is
 /// full again is indistinguishable from one that never was.
 ///
+/// A word is never `u64::MAX`, which a store may use as a mark.
+///
 /// A word may come from a clock reading later than the one at hand (another thread read the clock
 /// later and was faster): that only shows a larger debt.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +68,7 @@ impl Gcra {
         }
         let debt = debt + price;
         Ok(Taken {
-            word: now.saturating_add(debt),
+            word: now.saturating_add(debt).min(u64::MAX - 1),
             outcome: self.fits(debt),
         })
     }
@@ -334,8 +336,12 @@ mod tests {
         #[test]
         fn no_word_and_no_moment_make_it_panic(quota in quotas(), word: u64, now: u64, cost: u32) {
             let gcra = Gcra::new(&quota);
-            let _ = gcra.take(word, Tick::from_nanos(now), cost);
-            let _ = gcra.look(word, Tick::from_nanos(now), cost);
+            for now in [now, u64::MAX] {
+                let _ = gcra.look(word, Tick::from_nanos(now), cost);
+                if let Ok(taken) = gcra.take(word, Tick::from_nanos(now), cost) {
+                    prop_assert!(cost == 0 || taken.word < u64::MAX);
+                }
+            }
         }
     }
 }

@@ -4,10 +4,40 @@
 //! where the promise is broken. [`conformance!`](crate::conformance) makes one test of each:
 //!
 //! ```
-//! # #[cfg(any())]
-//! # mod example {
-//! pm_ratelimit::conformance!(MyFixture::new());
-//! # }
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use async_trait::async_trait;
+//! use pm_core::{Clock, ManualTime, Tick};
+//! use pm_ratelimit::store::conformance::Fixture;
+//! use pm_ratelimit::{MemoryStore, RateLimitStore};
+//!
+//! struct Memory(Arc<MemoryStore>, Clock, ManualTime);
+//!
+//! impl Memory {
+//!     fn new() -> Self {
+//!         let (clock, time) = Clock::manual();
+//!         Self(Arc::new(MemoryStore::bounded(1_000)), clock, time)
+//!     }
+//! }
+//!
+//! #[async_trait]
+//! impl Fixture for Memory {
+//!     fn store(&self) -> Arc<dyn RateLimitStore> {
+//!         self.0.clone()
+//!     }
+//!
+//!     fn now(&self) -> Tick {
+//!         self.1.now()
+//!     }
+//!
+//!     async fn advance(&self, by: Duration) {
+//!         self.2.advance(by);
+//!     }
+//! }
+//!
+//! pm_ratelimit::conformance!(Memory::new());
+//! # fn main() {}
 //! ```
 //!
 //! The suite grows with the contract and is outside semantic versioning.

@@ -75,7 +75,7 @@ impl Keys {
             ..Header::new(Algorithm::RS256)
         };
         jsonwebtoken::encode(&header, claims, &self.private)
-            .map(Token::new)
+            .map(|text| Token::new(&text))
             .map_err(KeyError::Sign)
     }
 

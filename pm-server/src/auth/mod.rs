@@ -31,10 +31,11 @@ pub use self::{
 /// The subject of [`local_token`].
 const LOCAL_SUBJECT: &str = "local";
 
-/// How long a [`local_token`] is good for.
-const LOCAL_LIFETIME: Duration = Duration::from_secs(3600);
+/// How long a [`local_token`] is good for. Whoever can make one can make another, so a short life would
+/// protect nothing, and would end a `watch` that somebody leaves open.
+const LOCAL_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// A token for whoever may read the data folder: subject `local`, role admin, for an hour.
+/// A token for whoever may read the data folder: subject `local`, role admin, for 30 days.
 ///
 /// # Errors
 ///

@@ -1,3 +1,6 @@
+mod failure;
+mod silence;
+
 use std::{
     fmt,
     future::poll_fn,
@@ -11,15 +14,15 @@ use futures_util::{
     Sink, Stream,
     future::{Either, select},
 };
-use http::{StatusCode, header::RETRY_AFTER};
-use pm_core::{Clock, Tick, clock::Sleep};
+use pm_core::Clock;
 use tokio::net::TcpStream;
-use tokio_tungstenite::{
-    WebSocketStream, client_async_with_config,
-    tungstenite::{Error as WsError, Message, error::ProtocolError},
-};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config, tungstenite::Message};
 
-use super::{Error, Goodbye, Incoming, Options, Rejection, Session, Visible, incoming::position};
+use self::{
+    failure::{lost, not_upgraded, not_welcome},
+    silence::Silence,
+};
+use super::{Error, Goodbye, Incoming, Options, Session, incoming::position};
 use crate::{
     r#gen as pb,
     store::{Position, Scope},
@@ -29,8 +32,6 @@ use crate::{
 const WELCOME_WITHIN: Duration = Duration::from_secs(10);
 /// How long a farewell may take; nobody waits for the answer to it.
 const FAREWELL_WITHIN: Duration = Duration::from_secs(1);
-/// For a heartbeat that is on its way.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// A conversation with a server over a WebSocket.
 ///
@@ -48,14 +49,6 @@ pub struct Connection {
     silence: Option<Silence>,
 }
 
-/// Notices that nothing comes any more.
-struct Silence {
-    clock: Clock,
-    limit: Duration,
-    heard: Tick,
-    alarm: Pin<Box<Sleep>>,
-}
-
 impl Connection {
     /// Connects, upgrades and says hello.
     ///
@@ -70,7 +63,7 @@ impl Connection {
         let (_, address) = options.request()?;
         within(WELCOME_WITHIN, clock, async {
             let stream = TcpStream::connect(address).await.map_err(|source| {
-                let url = options.url.clone();
+                let url = options.shown_url();
                 match source.kind() {
                     io::ErrorKind::ConnectionRefused => Error::NotRunning { url, source },
                     _ => Error::Unreachable { url, source },
@@ -174,7 +167,7 @@ impl Connection {
         self.session.unsubscribe(scope)
     }
 
-    /// The next thing that the server says; meanwhile, what is queued is sent.
+    /// The next thing that the server says; while it is waited for, what is queued is sent.
     ///
     /// # Errors
     ///
@@ -186,10 +179,12 @@ impl Connection {
     pub async fn next(&mut self) -> Result<Incoming, Error> {
         poll_fn(|cx| {
             loop {
-                let _ = self.poll_send(cx);
+                // What came in one message is handed out before anything is sent, so that what the
+                // caller queues in return leaves in one message too.
                 if let Some(incoming) = self.session.next() {
                     return Poll::Ready(Ok(incoming));
                 }
+                let _ = self.poll_send(cx);
                 if let Poll::Ready(received) = self.poll_receive(cx) {
                     received?;
                 } else if let Some(error) = self.broken.take() {
@@ -275,7 +270,7 @@ impl Connection {
             }
         };
         if let Some(silence) = &mut self.silence {
-            silence.heard = silence.clock.now();
+            silence.broken();
         }
         Poll::Ready(match message {
             Message::Binary(packet) => self.session.receive(packet),
@@ -303,7 +298,7 @@ impl Connection {
             return Poll::Pending;
         };
         ready!(silence.poll(cx));
-        Poll::Ready(Err(Error::Silent(silence.limit)))
+        Poll::Ready(Err(Error::Silent(silence.limit())))
     }
 }
 
@@ -313,37 +308,6 @@ impl fmt::Debug for Connection {
             .field("id", &self.welcome.connection_id)
             .field("session", &self.session)
             .finish_non_exhaustive()
-    }
-}
-
-impl Silence {
-    /// `None` if the server promises no heartbeat.
-    fn of(welcome: &pb::Welcome, clock: &Clock) -> Option<Self> {
-        if welcome.heartbeat_ms == 0 {
-            return None;
-        }
-        let promised = u64::from(welcome.heartbeat_ms) + u64::from(welcome.pong_within_ms);
-        let limit = Duration::from_millis(promised) + GRACE;
-        let heard = clock.now();
-        Some(Self {
-            alarm: Box::pin(clock.sleep_until(heard + limit)),
-            clock: clock.clone(),
-            limit,
-            heard,
-        })
-    }
-
-    /// The alarm is moved only when it goes off: moving a timer with every message would cost more
-    /// than the message.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            ready!(self.alarm.as_mut().poll(cx));
-            let deadline = self.heard + self.limit;
-            if self.clock.now() >= deadline {
-                return Poll::Ready(());
-            }
-            self.alarm.set(self.clock.sleep_until(deadline));
-        }
     }
 }
 
@@ -359,58 +323,5 @@ async fn within<T>(
     }
 }
 
-fn lost(error: WsError) -> Error {
-    match error {
-        WsError::Io(source) => Error::Lost(source),
-        WsError::Capacity(_) => Error::Protocol("a message that is too large"),
-        WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-            Error::Lost(io::ErrorKind::ConnectionReset.into())
-        }
-        WsError::Protocol(_) | WsError::Utf8(_) | WsError::AttackAttempt => {
-            Error::Protocol("bytes that are no WebSocket frame")
-        }
-        other => Error::Lost(io::Error::other(other)),
-    }
-}
-
-fn not_upgraded(error: WsError, options: &Options) -> Error {
-    let url = options.url.clone();
-    let WsError::Http(response) = error else {
-        return match error {
-            WsError::Io(source) => Error::Lost(source),
-            other => Error::NotPm {
-                url,
-                reason: other.to_string(),
-            },
-        };
-    };
-    let status = response.status();
-    let reason = format!("it refused the upgrade with HTTP status {status}");
-    match status {
-        StatusCode::UNAUTHORIZED => Error::BadToken { reason },
-        StatusCode::FORBIDDEN => Error::Forbidden { reason },
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            let seconds = response.headers().get(RETRY_AFTER);
-            let seconds = seconds.and_then(|value| value.to_str().ok()?.parse().ok());
-            Error::Busy {
-                retry_after: seconds.map(Duration::from_secs),
-            }
-        }
-        _ => Error::NotPm { url, reason },
-    }
-}
-
-fn not_welcome(rejection: Rejection, options: &Options) -> Error {
-    match rejection.code() {
-        pb::Code::Unauthenticated => Error::BadToken {
-            reason: rejection.to_string(),
-        },
-        pb::Code::Forbidden => Error::Forbidden {
-            reason: rejection.to_string(),
-        },
-        pb::Code::UnknownTenant => Error::UnknownTenant {
-            tenant: Visible(&options.tenant).to_string(),
-        },
-        _ => Error::Rejected(rejection),
-    }
-}
+#[cfg(test)]
+mod tests;

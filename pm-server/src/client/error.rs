@@ -1,6 +1,7 @@
 use std::{io, time::Duration};
 
 use super::{Goodbye, Rejection, Visible};
+use crate::r#gen as pb;
 
 /// Why there is no connection, or none any more.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +88,14 @@ pub enum Error {
     /// The server said something that makes no sense here: it is of another version, or no server.
     #[error("the server broke the protocol: {0}")]
     Protocol(&'static str),
+    /// Events are missing: rev or `prev` `got` came where `expected` was due.
+    #[error("rev {got} came where {expected} was due")]
+    Incomplete {
+        /// See [`Finding::Gap`](super::Finding::Gap).
+        expected: u64,
+        /// See [`Finding::Gap`](super::Finding::Gap).
+        got: u64,
+    },
     /// The frame is larger than the server takes. Nothing was sent.
     #[error("{bytes} bytes are too much for one change; the server takes at most {max}")]
     TooLarge {
@@ -106,7 +115,8 @@ impl Error {
             | Self::Unreachable { .. }
             | Self::Busy { .. }
             | Self::Lost(_)
-            | Self::Silent(_) => true,
+            | Self::Silent(_)
+            | Self::Incomplete { .. } => true,
             Self::Rejected(rejection) => rejection.is_temporary(),
             // Of the codes that WebSocket itself defines, those for a message that will be as
             // unwelcome the next time say to stay away.
@@ -128,6 +138,21 @@ impl Error {
             Self::Busy { retry_after } | Self::Closed { retry_after, .. } => *retry_after,
             Self::Rejected(rejection) => rejection.retry_after(),
             _ => None,
+        }
+    }
+}
+
+/// A refusal of the one who asks is said in the words for that.
+impl From<Rejection> for Error {
+    fn from(rejection: Rejection) -> Self {
+        match rejection.code() {
+            pb::Code::Unauthenticated => Self::BadToken {
+                reason: rejection.to_string(),
+            },
+            pb::Code::Forbidden => Self::Forbidden {
+                reason: rejection.to_string(),
+            },
+            _ => Self::Rejected(rejection),
         }
     }
 }

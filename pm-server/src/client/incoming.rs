@@ -38,6 +38,8 @@ pub enum Incoming {
 /// A part of a snapshot. The parts of one snapshot come in order and have one position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
+    /// The frame that asked for the snapshot.
+    pub id: u32,
     /// Of what.
     pub scope: Scope,
     /// As of when.
@@ -63,11 +65,12 @@ pub struct Goodbye {
 
 impl Part {
     /// `None` if it is not what a server writes.
-    pub(super) fn read(snapshot: &pb::Snapshot) -> Option<Self> {
+    pub(super) fn read(id: u32, snapshot: &pb::Snapshot) -> Option<Self> {
         let scope = decode::scope(&snapshot.project_id).ok()?;
         let projects = snapshot.projects.iter().map(event::project);
         let items = snapshot.items.iter().map(event::item);
         Some(Self {
+            id,
             scope: scope.map_or(Scope::Tenant, Scope::Project),
             position: position(snapshot.position.as_ref()?)?,
             projects: projects.collect::<Option<_>>()?,

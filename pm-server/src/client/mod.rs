@@ -16,8 +16,9 @@ mod options;
 mod rejection;
 mod replica;
 mod session;
-mod token;
 mod visible;
+
+pub use crate::auth::Token;
 
 pub use self::{
     backoff::Backoff,
@@ -28,6 +29,5 @@ pub use self::{
     rejection::Rejection,
     replica::{Finding, Replica},
     session::Session,
-    token::Token,
     visible::Visible,
 };

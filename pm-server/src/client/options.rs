@@ -1,3 +1,5 @@
+use std::fmt;
+
 use http::{HeaderValue, Request, Uri, header::SEC_WEBSOCKET_PROTOCOL};
 use tokio_tungstenite::tungstenite::{client::IntoClientRequest, protocol::WebSocketConfig};
 
@@ -10,7 +12,7 @@ pub(super) const SUB_PROTOCOL: &str = "pm.v1.proto";
 const MAX_INCOMING_BYTES: usize = 16 * 1024 * 1024;
 
 /// Where to connect, and as whom.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct Options {
     pub(super) url: String,
@@ -56,10 +58,22 @@ impl Options {
         &self.tenant
     }
 
+    /// The address without the parts that people hide secrets in.
+    pub(super) fn shown_url(&self) -> String {
+        let url = self.url.split(['?', '#']).next().unwrap_or_default();
+        match (url.find("://"), url.rfind('@')) {
+            (Some(scheme), Some(at)) if scheme < at => {
+                format!("{}://…{}", &url[..scheme], &url[at..])
+            }
+            (None, Some(at)) => format!("…{}", &url[at..]),
+            _ => url.to_owned(),
+        }
+    }
+
     /// The upgrade request, and the `host:port` that it goes to.
     pub(super) fn request(&self) -> Result<(Request<()>, String), Error> {
         let bad = |reason| Error::BadUrl {
-            url: self.url.clone(),
+            url: self.shown_url(),
             reason,
         };
         let uri: Uri = self.url.parse().map_err(|_| bad("it is not a URL"))?;
@@ -100,6 +114,15 @@ impl Options {
             .max_write_buffer_size(MAX_INCOMING_BYTES)
             .max_message_size(Some(MAX_INCOMING_BYTES))
             .max_frame_size(Some(MAX_INCOMING_BYTES))
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("url", &self.shown_url())
+            .field("tenant", &self.tenant)
+            .finish_non_exhaustive()
     }
 }
 
@@ -150,8 +173,20 @@ mod tests {
     }
 
     #[test]
-    fn debug_keeps_the_token() {
-        let options = Options::new("ws://a", "demo", Token::new("secret"));
-        assert!(!format!("{options:?}").contains("secret"));
+    fn neither_errors_nor_debug_hold_a_secret() {
+        for (url, shown) in [
+            ("ws://a/ws", "ws://a/ws"),
+            ("ws://me:secret@a/ws", "ws://…@a/ws"),
+            ("me:secret@a", "…@a"),
+            ("wss://a/ws?token=secret", "wss://a/ws"),
+            ("ws:// a#secret", "ws:// a"),
+        ] {
+            let options = Options::new(url, "demo", Token::new("secret"));
+            assert_eq!(options.shown_url(), shown);
+            assert!(!format!("{options:?}").contains("secret"));
+            if let Err(error) = options.request() {
+                assert!(!format!("{error} {error:?}").contains("secret"));
+            }
+        }
     }
 }

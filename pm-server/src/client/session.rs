@@ -176,7 +176,7 @@ impl Session {
                 }
             }
             Some(ServerBody::Snapshot(snapshot)) => {
-                let part = Part::read(&snapshot);
+                let part = Part::read(id, &snapshot);
                 let part = part.ok_or(Error::Protocol("a part of a snapshot without sense"))?;
                 self.incoming.push_back(Incoming::Snapshot(part));
             }

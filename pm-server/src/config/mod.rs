@@ -12,7 +12,12 @@ use pm_core::TrustedProxies;
 use pm_ratelimit::Quota;
 use tracing_subscriber::EnvFilter;
 
-use crate::{auth::Role, tenant::TenantName, ws::Origin};
+use crate::{
+    auth::Role,
+    cli::{ImportArgs, WatchArgs},
+    tenant::TenantName,
+    ws::Origin,
+};
 
 const ENV_ALLOWED_ORIGINS: &str = "PM_SERVER_ALLOWED_ORIGINS";
 const ENV_DATA: &str = "PM_SERVER_DATA";
@@ -50,7 +55,10 @@ pub enum Command {
     Serve(Serve),
     /// Print a token for somebody
     Token(MakeToken),
-    // Watch(crate::cli::Watch) and Import(crate::cli::Import) go here.
+    /// Show everything that happens in a tenant, live
+    Watch(WatchArgs),
+    /// Make a Markdown plan a backlog
+    Import(ImportArgs),
 }
 
 impl Arguments {
@@ -203,7 +211,7 @@ mod tests {
     fn serve(words: &[&str]) -> Serve {
         match parse(words).unwrap() {
             Command::Serve(serve) => serve,
-            other @ Command::Token(_) => panic!("not serve: {other:?}"),
+            other => panic!("not serve: {other:?}"),
         }
     }
 

@@ -333,7 +333,8 @@ pub struct Position {
 }
 /// Ask for everything of a scope from now on. With `since`, what came after it is sent first, all of
 /// it, or the answer is CODE_UNRECOVERABLE. Without, a snapshot is. A scope that is followed already
-/// begins anew.
+/// begins anew; what was on its way may then come twice. Scopes do not overlap: a connection follows
+/// the whole tenant or some of its projects.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Subscribe {
     /// empty: the whole tenant

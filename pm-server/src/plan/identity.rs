@@ -66,12 +66,6 @@ impl Source {
         Self(Key(digest("source", &[tenant.as_bytes(), file.as_bytes()])))
     }
 
-    /// The same file, imported into a project of this name beside, or instead of, its own: other ids.
-    #[must_use]
-    pub fn in_project(&self, name: &str) -> Self {
-        Self(Key(digest("project name", &[&self.0.0, name.as_bytes()])))
-    }
-
     /// The id of the project that the plan becomes, whatever its title is today.
     #[must_use]
     pub fn project(&self) -> Uuid {

@@ -90,6 +90,12 @@ impl Scope {
             Self::Project(id) => id == project,
         }
     }
+
+    /// Whether an event can belong to both, and they are not the same.
+    #[must_use]
+    pub fn overlaps(self, other: Self) -> bool {
+        self != other && (self == Self::Tenant || other == Self::Tenant)
+    }
 }
 
 /// What came of a group.

@@ -1,6 +1,9 @@
 use crate::{domain::Id, store::Scope};
 
 /// What a connection follows, and up to where it was told.
+///
+/// The scopes do not overlap: an event belongs to one of them at most. Otherwise one of two that are at
+/// different places would get events that do not follow on.
 #[derive(Clone, Debug, Default)]
 pub struct Cursors {
     cursors: Vec<Cursor>,
@@ -52,15 +55,31 @@ impl Cursors {
         Some((last.scope, last.rev))
     }
 
-    /// Whether the event `rev` of `project` is still to be delivered: some cursor that covers it
-    /// has not passed it, and none that covers it has.
+    /// Where a scope is.
+    #[must_use]
+    pub fn at(&self, scope: Scope) -> Option<u64> {
+        let mut cursors = self.cursors.iter();
+        cursors
+            .find(|cursor| cursor.scope == scope)
+            .map(|cursor| cursor.rev)
+    }
+
+    /// Whether another scope that is followed has events in common with this one.
+    #[must_use]
+    pub fn overlap(&self, scope: Scope) -> bool {
+        self.cursors
+            .iter()
+            .any(|cursor| cursor.scope.overlaps(scope))
+    }
+
+    /// Whether the event `rev` of `project` is still to be delivered.
     #[must_use]
     pub fn want(&self, project: Id, rev: u64) -> bool {
-        let mut covering = self
-            .cursors
+        let covering = |cursor: &&Cursor| cursor.scope.covers(project);
+        self.cursors
             .iter()
-            .filter(|cursor| cursor.scope.covers(project));
-        covering.clone().next().is_some() && covering.all(|cursor| cursor.rev < rev)
+            .filter(covering)
+            .any(|cursor| cursor.rev < rev)
     }
 
     /// Everything up to `rev` was looked at and delivered where wanted.

@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(hub.deliver(&mut one, 9999), Delivery::UpToDate);
         let mut both = Cursors::default();
         both.follow(Scope::Project(id(2)), 1);
-        both.follow(Scope::Tenant, 0);
+        both.follow(Scope::Project(id(1)), 0);
         assert_eq!(
             revs(&hub.deliver(&mut both, 9999)),
             [1, 2, 3],

@@ -4,6 +4,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub enum CloseCode {
+    /// A message was larger than it may be: RFC 6455's own code. Do not come back unchanged.
+    TooLarge = 1009,
     /// What was sent is not the protocol.
     Protocol = 4400,
     /// No token, a bad one, or one that has expired.

@@ -147,15 +147,12 @@ impl Connection {
         let budget = self.settings.coalesce_bytes;
         loop {
             let live = match &mut self.phase {
-                Phase::Open(session) if !session.reading => {
+                Phase::Open(session) if session.reading.is_none() => {
                     Some((&session.hub, &mut session.cursors))
                 }
                 Phase::Open(_) | Phase::Silent { .. } | Phase::Opening { .. } => None,
             };
-            match self
-                .outbox
-                .next(live.map(|(hub, cursors)| (&*hub, cursors)), budget)
-            {
+            match self.outbox.next(live, budget) {
                 Next::Message(message) => {
                     self.last_traffic = now;
                     return Some(message);
@@ -290,11 +287,11 @@ impl Connection {
             Scope::Tenant => Bytes::new(),
             Scope::Project(id) => encode::id(id),
         };
-        for part in reply::snapshot(frame, project, &snapshot) {
-            self.outbox.push(part);
-        }
-        self.outbox
-            .push(reply::subscribed(frame, snapshot.position, false));
+        let mut parts = reply::snapshot(frame, project, &snapshot);
+        parts.extend((frame != 0).then(|| reply::subscribed(frame, snapshot.position, false)));
+        // First: an answer in the queue may wait for an event that comes after the snapshot, and
+        // would draw it out before.
+        self.outbox.push_first(parts);
     }
 
     /// The result of [`Action::Read`].
@@ -302,12 +299,14 @@ impl Connection {
         let Phase::Open(session) = &mut self.phase else {
             return;
         };
-        session.reading = false;
+        let read = session.reading.take();
         match result {
+            // Asked for again from elsewhere meanwhile, it is not what comes next.
+            Ok(_) if read != session.cursors.at(scope) => {}
             Ok(page) => {
                 let delivery = session.hub.deliver_page(&mut session.cursors, scope, &page);
                 if let Delivery::Events(events) = delivery {
-                    self.outbox.push_first(events);
+                    self.outbox.push_first([events]);
                 }
             }
             Err(error) => self.lost(&error),
@@ -323,7 +322,7 @@ impl Connection {
             let reason = "too far behind; resume, or take a new snapshot";
             return self.close(Close::for_now(CloseCode::Slow, reason, Duration::ZERO));
         }
-        session.reading = true;
+        session.reading = Some(after);
         self.actions.push_back(Action::Read {
             scope,
             after,

@@ -10,6 +10,8 @@ use crate::{
 /// What is to be sent: the events that the cursors have not passed, and replies among them.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
+    /// Before everything else, in order: what the events that follow build on.
+    first: VecDeque<Bytes>,
     replies: VecDeque<Reply>,
     goodbye: Goodbye,
 }
@@ -49,7 +51,7 @@ pub(super) enum Next {
 
 impl Outbox {
     pub(super) fn len(&self) -> usize {
-        self.replies.len()
+        self.first.len() + self.replies.len()
     }
 
     pub(super) fn push(&mut self, packet: Bytes) {
@@ -68,9 +70,11 @@ impl Outbox {
         matches!(self.goodbye, Goodbye::Said)
     }
 
-    /// Puts a packet before everything else.
-    pub(super) fn push_first(&mut self, packet: Bytes) {
-        self.replies.push_front(Reply { after: 0, packet });
+    /// Puts packets before everything that waits, behind those that were put there before.
+    pub(super) fn push_first(&mut self, packets: impl IntoIterator<Item = Bytes>) {
+        if !self.is_over() {
+            self.first.extend(packets);
+        }
     }
 
     /// Ends with `packet`, behind the replies. Those that wait for events are dropped unless `answer`:
@@ -87,9 +91,16 @@ impl Outbox {
     pub(super) fn next(&mut self, mut live: Option<(&Hub, &mut Cursors)>, budget: usize) -> Next {
         let mut message = Joined::default();
         while message.len() < budget {
+            if let Some(packet) = self.first.pop_front() {
+                message.push(packet);
+                continue;
+            }
             match self.replies.front().map(|reply| reply.after) {
                 Some(after) if after == 0 || passed(live.as_ref(), after) => {
-                    message.extend(self.replies.pop_front().map(|reply| reply.packet));
+                    let reply = self.replies.pop_front();
+                    reply
+                        .into_iter()
+                        .for_each(|reply| message.push(reply.packet));
                     continue;
                 }
                 None if !matches!(self.goodbye, Goodbye::NotYet) => {
@@ -132,10 +143,6 @@ struct Joined {
 impl Joined {
     fn len(&self) -> usize {
         self.first.len().max(self.all.len())
-    }
-
-    fn extend(&mut self, packet: Option<Bytes>) {
-        packet.into_iter().for_each(|packet| self.push(packet));
     }
 
     fn push(&mut self, packet: Bytes) {

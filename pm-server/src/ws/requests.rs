@@ -94,6 +94,10 @@ impl Connection {
         let Phase::Open(session) = &mut self.phase else {
             return;
         };
+        if session.overlaps(scope) {
+            let words = "follow the whole tenant or some of its projects; unsubscribe first";
+            return self.refuse(frame, reply::plain(Code::Invalid, words));
+        }
         if session.subscriptions() >= self.settings.max_subscriptions {
             let words = "too many subscriptions; unsubscribe from some first";
             return self.refuse(frame, reply::plain(Code::Invalid, words));

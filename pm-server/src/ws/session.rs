@@ -20,8 +20,8 @@ pub(super) struct Session {
     pub(super) cursors: Cursors,
     /// Snapshots that are being read, each with the frame that asked.
     pub(super) snapshots: Vec<(u32, Scope)>,
-    /// Whether a stretch of the log is being read.
-    pub(super) reading: bool,
+    /// After which rev a stretch of the log is being read.
+    pub(super) reading: Option<u64>,
     pub(super) in_flight: usize,
     /// Frames refused in a row because there were too many.
     pub(super) gated: u32,
@@ -44,7 +44,7 @@ impl Session {
             hub,
             cursors: Cursors::default(),
             snapshots: Vec::new(),
-            reading: false,
+            reading: None,
             in_flight: 0,
             gated: 0,
         }
@@ -59,6 +59,12 @@ impl Session {
     pub(super) fn can_resume(&self, since: Position, max_lag: u64) -> bool {
         let head = self.hub.head();
         since.epoch == head.epoch && since.rev <= head.rev && head.rev - since.rev <= max_lag
+    }
+
+    /// Whether it follows, or is about to, another scope that has events in common with this one.
+    pub(super) fn overlaps(&self, scope: Scope) -> bool {
+        let mut pending = self.snapshots.iter().map(|(_, pending)| *pending);
+        self.cursors.overlap(scope) || pending.any(|pending| pending.overlaps(scope))
     }
 
     /// Stops following a scope; whether it did.

@@ -147,8 +147,8 @@ impl Service {
             if let Some(close) = self.connection.end() {
                 return Some(close.clone());
             }
-            if !self.wait(socket).await {
-                return None;
+            if let Err(end) = self.wait(socket).await {
+                return end;
             }
         }
     }
@@ -165,8 +165,8 @@ impl Service {
         message
     }
 
-    /// Waits until anything happens; false once the socket is gone.
-    async fn wait(&mut self, socket: &mut WebSocket) -> bool {
+    /// Waits until anything happens. An error is the end, as in [`run`](Self::run).
+    async fn wait(&mut self, socket: &mut WebSocket) -> Result<(), Option<Close>> {
         let Sockets { clock, drain, .. } = &mut self.sockets;
         let deadline = self.connection.deadline();
         tokio::select! {
@@ -176,14 +176,13 @@ impl Service {
                 }
             }
             message = socket.recv(), if self.connection.wants_input() => {
-                let Some(Ok(message)) = message else { return false };
-                match message {
+                match message.transpose().map_err(too_large)?.ok_or(None)? {
                     Message::Binary(bytes) => {
                         self.connection.receive(bytes, clock.now(), clock.wall_micros());
                     }
                     Message::Text(_) => self.connection.receive_text(),
                     Message::Ping(_) | Message::Pong(_) => {}
-                    Message::Close(_) => return false,
+                    Message::Close(_) => return Err(None),
                 }
             }
             () = changed(self.head.as_mut()) => {}
@@ -194,7 +193,7 @@ impl Service {
             }
             () = sleep(clock, deadline), if deadline.is_some() => self.connection.tick(clock.now()),
         }
-        true
+        Ok(())
     }
 
     fn begin(&mut self, action: Action) {
@@ -275,6 +274,14 @@ impl Service {
     }
 }
 
+/// What to say to whoever sent what cannot be read: something only if it was too large.
+fn too_large(error: axum::Error) -> Option<Close> {
+    use tokio_tungstenite::tungstenite::Error;
+    let error = error.into_inner().downcast::<Error>().ok()?;
+    let reason = "the message is larger than `max_message_bytes`";
+    matches!(*error, Error::Capacity(_)).then(|| Close::for_good(CloseCode::TooLarge, reason))
+}
+
 /// A write that takes longer than it may: whoever does not read is left alone.
 async fn within<T>(sockets: &Sockets, write: impl Future<Output = T>) -> Option<T> {
     let deadline = sockets.clock.now() + sockets.settings.write_within;
@@ -290,16 +297,16 @@ async fn within<T>(sockets: &Sockets, write: impl Future<Output = T>) -> Option<
 
 async fn changed(head: Option<&mut watch::Receiver<u64>>) {
     let Some(head) = head else {
-        return std::future::pending().await;
+        return std::future::pending::<()>().await;
     };
     if head.changed().await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
 async fn drained(drain: &mut watch::Receiver<Option<Duration>>) {
     if drain.wait_for(Option::is_some).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

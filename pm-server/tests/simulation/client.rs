@@ -25,7 +25,7 @@ pub struct Client {
     overlaps: bool,
     pub is_live: bool,
     /// The first answer to every mutation: there is no other.
-    pub answers: HashMap<Bytes, pb::Ok>,
+    pub answers: HashMap<pb::Mutate, pb::Ok>,
     pub refused: usize,
     pub resumed: usize,
     pub restarted: usize,
@@ -74,7 +74,7 @@ impl Client {
         let Some(session) = &mut self.session else {
             return;
         };
-        self.replica.interrupted();
+        self.replica.give_up();
         self.overlaps |= self.is_live || self.subscription.is_some();
         self.is_live = false;
         self.superseded.extend(self.subscription.take());
@@ -135,6 +135,8 @@ impl Client {
         match self.replica.apply(event) {
             Finding::Applied => {}
             Finding::Duplicate if self.overlaps => {}
+            // Of the subscription before, whose snapshot was given up.
+            Finding::Gap { .. } if self.overlaps && before.is_none() => {}
             finding => panic!("{finding:?}: rev {} after {before:?}", event.rev),
         }
     }
@@ -172,10 +174,7 @@ impl Client {
                 if self.is_live && self.scope == Scope::Tenant {
                     assert!(ok.rev <= self.replica.rev(), "an answer overtook its event");
                 }
-                let first = self
-                    .answers
-                    .entry(mutate.mutation_id)
-                    .or_insert_with(|| (*ok).clone());
+                let first = self.answers.entry(mutate).or_insert_with(|| (*ok).clone());
                 assert_eq!(
                     (first.rev, &first.result),
                     (ok.rev, &ok.result),
@@ -186,7 +185,7 @@ impl Client {
             Err(rejection) if rejection.code() == pb::Code::MutationReused => self.refused += 1,
             Err(_) => {
                 self.refused += 1;
-                let answered = self.answers.get(&mutate.mutation_id);
+                let answered = self.answers.get(&mutate);
                 assert!(answered.is_none(), "refused after it was answered");
             }
         }

@@ -76,6 +76,23 @@ pub struct Seen {
     compared: usize,
 }
 
+impl std::iter::Sum for Seen {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            events: sum.events + one.events,
+            answered: sum.answered + one.answered,
+            refused: sum.refused + one.refused,
+            resumed: sum.resumed + one.resumed,
+            snapshots: sum.snapshots + one.snapshots,
+            broken: sum.broken + one.broken,
+            restarts: sum.restarts + one.restarts,
+            goodbyes: sum.goodbyes + one.goodbyes,
+            pages: sum.pages + one.pages,
+            compared: sum.compared + one.compared,
+        })
+    }
+}
+
 impl Seen {
     /// A simulation in which nothing happens proves nothing.
     pub fn assert_eventful(&self, steps: usize) {
@@ -171,7 +188,7 @@ impl World {
                 return self.compare_all();
             }
         }
-        panic!("it does not settle: {:?}", self.clients);
+        panic!("it does not settle");
     }
 
     pub fn seen(&self) -> Seen {
@@ -205,7 +222,11 @@ impl World {
     fn compare_all(&self) {
         let whole = self.log.backlog();
         for client in &self.clients {
-            assert_eq!(client.replica.backlog(), &client.expected(&whole));
+            let expected = client.expected(&whole);
+            assert!(
+                client.replica.backlog() == &expected,
+                "it ended as something else"
+            );
         }
         // Every answered mutation is in the log, in one place.
         let mut revs: HashMap<Bytes, Vec<u64>> = HashMap::new();
@@ -221,7 +242,7 @@ impl World {
             );
         }
         for (mutation, ok) in self.clients.iter().flat_map(|client| &client.answers) {
-            if let Some(revs) = revs.get(mutation) {
+            if let Some(revs) = revs.get(&mutation.mutation_id) {
                 assert_eq!(revs.last(), Some(&ok.rev), "acknowledged at another rev");
             }
         }
@@ -246,7 +267,7 @@ impl World {
     }
 
     fn pass_time(&mut self) {
-        self.now = self.now + Duration::from_millis(self.rng.u64(1..9_000));
+        self.now += Duration::from_millis(self.rng.u64(1..9_000));
         for line in self.lines.iter_mut().flatten() {
             line.connection.tick(self.now);
         }
@@ -449,9 +470,10 @@ impl World {
         let head = self.hub.head().rev;
         if client.is_live && client.replica.rev() == head && self.rng.u8(..) < 64 {
             self.seen.compared += 1;
-            assert_eq!(
-                client.replica.backlog(),
-                &client.expected(&self.log.backlog())
+            let expected = client.expected(&self.log.backlog());
+            assert!(
+                client.replica.backlog() == &expected,
+                "at rev {head} it is something else"
             );
         }
     }

@@ -104,7 +104,7 @@ impl Edits {
                 expected: self.version(),
             },
             6..=45 => self.create_item(),
-            40..=59 => Operation::UpdateItem {
+            46..=67 => Operation::UpdateItem {
                 id: self.item(),
                 patch: self.patch(),
                 expected: self.version(),

@@ -1,7 +1,8 @@
 //! What several test programs share. Each uses a part of it.
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 pub mod edits;
 pub mod peer;
 pub mod schema;
+pub mod server;
 pub mod service;

@@ -14,12 +14,6 @@ use crate::{BucketId, Charge, Quota};
 const ONE: Quota = Quota::per_second(1);
 const SECOND: u64 = 1_000_000_000;
 
-fn model(test: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
-    builder.check(test);
-}
-
 fn charge(bucket: u128) -> Charge {
     Charge::new(BucketId::from_u128(bucket), ONE, 1)
 }
@@ -41,7 +35,7 @@ fn places(places: usize) -> Arc<MemoryStore> {
 
 #[test]
 fn two_newcomers_of_one_bucket_are_one_admission() {
-    model(|| {
+    loom::model(|| {
         let store = places(2);
         let other = Arc::clone(&store);
         let thread = thread::spawn(move || admits(&other, &[charge(1)], 5));
@@ -52,7 +46,7 @@ fn two_newcomers_of_one_bucket_are_one_admission() {
 
 #[test]
 fn a_word_with_a_moving_clock_admits_burst_and_rate() {
-    model(|| {
+    loom::model(|| {
         let store = places(2);
         let clock = Arc::new(Clock::new(5));
         assert_eq!(admits(&store, &[charge(1)], 5), 1);
@@ -76,7 +70,7 @@ fn a_word_with_a_moving_clock_admits_burst_and_rate() {
 
 #[test]
 fn a_bucket_whose_place_is_taken_over_loses_no_charge() {
-    model(|| {
+    loom::model(|| {
         let store = places(2);
         // Both places are held by buckets that are full again by the time two more come.
         assert_eq!(admits(&store, &[charge(1)], 5), 1);
@@ -101,7 +95,7 @@ fn a_bucket_whose_place_is_taken_over_loses_no_charge() {
 
 #[test]
 fn lists_that_overlap_are_all_or_nothing() {
-    model(|| {
+    loom::model(|| {
         let store = places(4);
         let other = Arc::clone(&store);
         let thread = thread::spawn(move || admits(&other, &[charge(2), charge(1)], 5));
@@ -116,7 +110,7 @@ fn lists_that_overlap_are_all_or_nothing() {
 
 #[test]
 fn a_list_that_loses_puts_back_or_counts() {
-    model(|| {
+    loom::model(|| {
         let store = places(4);
         let other = Arc::clone(&store);
         let thread = thread::spawn(move || admits(&other, &[charge(2)], 5));

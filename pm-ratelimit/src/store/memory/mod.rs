@@ -46,7 +46,7 @@ pub struct MemoryStats {
 }
 
 impl MemoryStore {
-    /// Room for `buckets` that are not full at the same time; 32 bytes for each, from the start.
+    /// Room for `buckets` that are not full at the same time; 33 bytes for each, from the start.
     ///
     /// # Panics
     ///

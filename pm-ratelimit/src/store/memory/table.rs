@@ -13,6 +13,8 @@
 //!   lock.
 //! * The words of a place never repeat an earlier tenant's: the next one starts above them. So
 //!   what is put back cannot hit a stranger.
+//! * A newcomer starts no earlier than the latest moment that its shard has given up a bucket at:
+//!   it may be that bucket, charged with a reading of the clock from before it was full again.
 
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64 as Counter;
@@ -49,8 +51,8 @@ struct Shard {
     lines: Box<[Line]>,
     /// The shared buckets of those who find no place.
     shared: Box<[AtomicU64]>,
-    /// Held by whoever brings in a new bucket.
-    newcomers: Mutex<()>,
+    /// Held by whoever brings in a new bucket: the latest moment at which one came.
+    newcomers: Mutex<Tick>,
 }
 
 #[repr(align(64))]
@@ -203,14 +205,13 @@ impl Table {
         cost: u32,
         now: Tick,
     ) -> Option<Answer<'a>> {
-        let _newcomer = address
-            .shard
-            .newcomers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let newcomers = &address.shard.newcomers;
+        let mut latest = newcomers.lock().unwrap_or_else(PoisonError::into_inner);
         if address.find().is_some() {
             return None;
         }
+        let now = now.max(*latest);
+        *latest = now;
         let beginning = address.beginning(now);
         let taken = match gcra.take(beginning, now, cost) {
             Ok(taken) if taken.word == beginning => return Some(Ok((taken.outcome, None))),
@@ -291,7 +292,7 @@ impl Shard {
         Self {
             lines: (0..lines).map(|_| Line::new()).collect(),
             shared: words((lines * PLACES).div_ceil(16)),
-            newcomers: Mutex::new(()),
+            newcomers: Mutex::new(Tick::ZERO),
         }
     }
 }

@@ -169,6 +169,40 @@ fn what_was_spent_in_a_shared_bucket_is_not_given_back_with_a_place() {
 }
 
 #[test]
+fn a_stale_clock_behind_an_eviction_only_tightens() {
+    // A thread reads the clock and is stopped; meanwhile its bucket fills up and is given up.
+    let store = MemoryStore::bounded(1);
+    let places = store.table.places() as u64;
+    let quota = Quota::per_second(10).burst(10);
+    let second = 1_000_000_000;
+    assert!(
+        store
+            .decide_now(&[charge(0, quota, 10)], at(1))
+            .is_admitted()
+    );
+    for number in 1..=places {
+        assert!(
+            store
+                .decide_now(&[charge(number, quota, 1)], at(2 + second))
+                .is_admitted()
+        );
+    }
+    let stale = at(second / 2);
+    assert!(
+        store
+            .decide_now(&[charge(0, quota, 10)], stale)
+            .is_admitted()
+    );
+    let later = at(second + second / 2);
+    assert!(
+        !store
+            .decide_now(&[charge(0, quota, 10)], later)
+            .is_admitted(),
+        "thirty within a second and a half, of ten a second"
+    );
+}
+
+#[test]
 fn room_for_as_many_as_promised() {
     for buckets in [1, 10, 100, 1_000, 50_000] {
         let store = MemoryStore::bounded(buckets);

@@ -113,7 +113,7 @@ async fn pragma(connection: &mut SqliteConnection, sql: &'static str) -> Result<
 mod tests {
     use super::*;
 
-    async fn is_corrupt(result: Result<SqliteLog, StoreError>, word: &str) {
+    fn is_corrupt(result: Result<SqliteLog, StoreError>, word: &str) {
         match result {
             Err(StoreError::Corrupt { what, .. }) => assert!(what.contains(word), "{what}"),
             other => panic!("not refused as damaged: {other:?}"),
@@ -150,11 +150,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.sqlite");
         drop(SqliteLog::create(&path, "a").await.unwrap());
-        is_corrupt(SqliteLog::open(&path, "b").await, "another tenant").await;
+        is_corrupt(SqliteLog::open(&path, "b").await, "another tenant");
 
         let garbage = folder.path().join("garbage.sqlite");
         std::fs::write(&garbage, vec![7; 5000]).unwrap();
-        is_corrupt(SqliteLog::open(&garbage, "a").await, "cannot read").await;
+        is_corrupt(SqliteLog::open(&garbage, "a").await, "cannot read");
 
         let other = folder.path().join("other.sqlite");
         let options = SqliteConnectOptions::new()
@@ -165,7 +165,7 @@ mod tests {
             .execute(&mut connection)
             .await
             .unwrap();
-        is_corrupt(SqliteLog::open(&other, "a").await, "something else").await;
+        is_corrupt(SqliteLog::open(&other, "a").await, "something else");
     }
 
     #[tokio::test]
@@ -179,6 +179,6 @@ mod tests {
                 .await
                 .unwrap();
         }
-        is_corrupt(SqliteLog::open(&path, "a").await, "newer").await;
+        is_corrupt(SqliteLog::open(&path, "a").await, "newer");
     }
 }

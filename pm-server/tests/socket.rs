@@ -1,0 +1,143 @@
+//! Bad input on a real socket: an answer or the right close code, and the server goes on.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+mod support;
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use pm_core::Clock;
+use pm_server::r#gen as pb;
+use prost::Message as _;
+use support::{
+    peer::{create_project, create_story, frame},
+    server::Server,
+};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream,
+    tungstenite::{
+        Message,
+        client::IntoClientRequest,
+        protocol::frame::{CloseFrame, coding::CloseCode},
+    },
+};
+
+struct Raw(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Raw {
+    async fn connect(server: &Server) -> Self {
+        let mut request = server.url().into_client_request().unwrap();
+        let protocol = "pm.v1.proto".parse().unwrap();
+        request
+            .headers_mut()
+            .insert("sec-websocket-protocol", protocol);
+        Self(tokio_tungstenite::connect_async(request).await.unwrap().0)
+    }
+
+    async fn hello(server: &Server) -> Self {
+        let mut raw = Self::connect(server).await;
+        let hello = pb::Hello {
+            token: server.token("demo").expose().into(),
+            ..pb::Hello::default()
+        };
+        raw.say([frame(1, pb::client_frame::Body::Hello(hello))])
+            .await;
+        let answer = raw.hear().await.unwrap();
+        assert!(matches!(
+            answer.frames[0].body,
+            Some(pb::server_frame::Body::Welcome(_))
+        ));
+        raw
+    }
+
+    async fn say(&mut self, frames: impl IntoIterator<Item = pb::ClientFrame>) {
+        let packet = pb::ClientPacket {
+            frames: frames.into_iter().collect(),
+        };
+        self.0
+            .send(Message::Binary(packet.encode_to_vec().into()))
+            .await
+            .unwrap();
+    }
+
+    /// The next packet, or how it was closed.
+    async fn hear(&mut self) -> Result<pb::ServerPacket, Option<u16>> {
+        let clock = Clock::system();
+        let deadline = clock.sleep_until(clock.now() + Duration::from_secs(15));
+        tokio::select! {
+            message = self.0.next() => match message {
+                Some(Ok(Message::Binary(bytes))) => Ok(pb::ServerPacket::decode(bytes).unwrap()),
+                Some(Ok(Message::Close(Some(CloseFrame { code, .. })))) => Err(Some(code.into())),
+                Some(Ok(Message::Close(None)) | Err(_)) | None => Err(None),
+                Some(Ok(other)) => panic!("{other:?}"),
+            },
+            () = deadline => panic!("nothing was said"),
+        }
+    }
+
+    async fn closed(mut self) -> Option<u16> {
+        loop {
+            if let Err(code) = self.hear().await {
+                return code;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn bad_input_ends_its_own_socket_with_the_right_code() {
+    let server = Server::start().await;
+    let mut good = Raw::hello(&server).await;
+
+    let mut text = Raw::hello(&server).await;
+    text.0.send(Message::Text("{}".into())).await.unwrap();
+    assert_eq!(text.closed().await, Some(4400));
+
+    for garbage in [vec![0xff; 100], vec![0x0a, 0x80], vec![0x0b; 1000]] {
+        let mut raw = Raw::hello(&server).await;
+        raw.0.send(Message::Binary(garbage.into())).await.unwrap();
+        assert_eq!(raw.closed().await, Some(4400));
+    }
+
+    let mut early = Raw::connect(&server).await;
+    early.say([create_project(2, 1)]).await;
+    assert_eq!(early.closed().await, Some(4400));
+
+    let mut silent = Raw::connect(&server).await;
+    silent.0.send(Message::Ping(vec![1].into())).await.unwrap();
+
+    // A title of ten megabytes is more than a message may be: too big, says WebSocket itself.
+    let mut large = Raw::hello(&server).await;
+    let mut story = create_story(3, 1, 1);
+    if let Some(pb::client_frame::Body::Mutate(mutate)) = &mut story.body
+        && let Some(pb::mutate::Operation::CreateItem(item)) = &mut mutate.operation
+    {
+        item.fields.as_mut().unwrap().title = "x".repeat(10 << 20);
+    }
+    let packet = pb::ClientPacket {
+        frames: vec![story],
+    }
+    .encode_to_vec();
+    // The server may close before it has all of it.
+    let _ = large.0.send(Message::Binary(packet.into())).await;
+    let code = large.closed().await;
+    assert!(
+        code.is_none_or(|code| code == u16::from(CloseCode::Size)),
+        "{code:?}"
+    );
+
+    good.say([create_project(5, 1), create_story(6, 1, 1)])
+        .await;
+    let answers = good
+        .hear()
+        .await
+        .unwrap()
+        .frames
+        .into_iter()
+        .filter(|frame| frame.id > 0);
+    assert!(
+        answers.count() >= 1,
+        "the server goes on, and nothing is lost"
+    );
+}
