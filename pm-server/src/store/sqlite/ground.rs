@@ -1,11 +1,11 @@
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use prost::Message;
 use sqlx::{Row, SqliteConnection};
 
 use super::rows::{self, Json};
 use crate::{
-    domain::{Backlog, Id, Lane, Mutation, Operation, Place},
+    domain::{Backlog, Id, Lane, Mutation, Operation, Place, WorkItem},
     r#gen as pb,
     store::{Answer, StoreError, group::Ground},
     wire::event,
@@ -28,8 +28,12 @@ pub(super) struct Wanted {
     neighbours: BTreeSet<Id>,
     /// Their ends.
     ends: BTreeSet<Lane>,
-    /// Items that are put to an end of the lane they are in.
+    /// Items that are put to an end of the lane they are in, wherever the group has put them by then.
     ends_of: BTreeSet<Id>,
+    /// Items that the group puts somewhere, and below what: their rows do not say it yet.
+    put: BTreeSet<(Id, Option<Id>)>,
+    /// Items that the group makes, and their projects.
+    made: BTreeMap<Id, Id>,
     whole: HashSet<Lane>,
 }
 
@@ -66,6 +70,8 @@ impl Wanted {
                 self.projects.extend([*id, *project]);
                 self.items.insert(*id);
                 self.items.extend(parent);
+                self.put.insert((*id, *parent));
+                self.made.insert(*id, *project);
                 match place.neighbour() {
                     Some(neighbour) => self.beside(neighbour),
                     None => {
@@ -84,8 +90,9 @@ impl Wanted {
             } => {
                 self.beside(*id);
                 self.items.extend(parent.iter().flatten());
-                if parent.is_some() {
+                if let Some(parent) = parent {
                     self.trees.insert(*id);
+                    self.put.insert((*id, *parent));
                 }
                 match (place, parent) {
                     (Place::After(neighbour) | Place::Before(neighbour), _) => {
@@ -191,21 +198,18 @@ impl Wanted {
         ground: &mut Ground,
     ) -> Result<(), StoreError> {
         let mut ends = self.ends.clone();
-        for item in self
-            .ends_of
-            .iter()
-            .filter_map(|id| ground.backlog.item(*id))
-        {
+        for id in &self.ends_of {
+            let item = ground.backlog.item(*id);
+            let project = item.map(|item| item.project);
+            let Some(project) = project.or_else(|| self.made.get(id).copied()) else {
+                continue;
+            };
             // Its own lane if it stays there; the one below it if it is to be a parent.
-            ends.insert(item.lane());
-            ends.insert(Lane {
-                project: item.project,
-                parent: Some(item.id),
-            });
-            ends.insert(Lane {
-                project: item.project,
-                parent: None,
-            });
+            ends.extend(item.map(WorkItem::lane));
+            let put = self.put.range((*id, None)..);
+            let put = put.take_while(|(item, _)| item == id);
+            let parents = put.map(|(_, parent)| *parent).chain([Some(*id), None]);
+            ends.extend(parents.map(|parent| Lane { project, parent }));
         }
         if ends.is_empty() && self.neighbours.is_empty() {
             return Ok(());
