@@ -67,7 +67,7 @@ impl<S: Storage> Watched<S> {
     }
 
     fn open_now(&self) -> usize {
-        self.open.lock().unwrap().values().sum()
+        self.open.lock().expect("no panic").values().sum()
     }
 }
 
@@ -84,7 +84,7 @@ impl<S: Storage> Storage for Watched<S> {
     async fn open(&self, name: &TenantName) -> Result<Option<Arc<dyn Log>>, StoreError> {
         self.opens.fetch_add(1, Ordering::SeqCst);
         self.gate.acquire().await.expect("never closed").forget();
-        if self.damaged.lock().unwrap().as_ref() == Some(name) {
+        if self.damaged.lock().expect("no panic").as_ref() == Some(name) {
             return Err(StoreError::Corrupt {
                 what: "a page is torn".to_owned(),
                 source: None,
@@ -93,7 +93,7 @@ impl<S: Storage> Storage for Watched<S> {
         let Some(log) = self.inner.open(name).await? else {
             return Ok(None);
         };
-        let before = self.open.lock().unwrap().insert(name.clone(), 1);
+        let before = self.open.lock().expect("no panic").insert(name.clone(), 1);
         assert_eq!(before.unwrap_or(0), 0, "{name} is open already");
         let open = self.open.clone();
         let name = name.clone();
@@ -132,7 +132,10 @@ impl Log for WatchedLog {
 
     async fn close(&self) -> Result<(), StoreError> {
         self.log.close().await?;
-        self.open.lock().unwrap().insert(self.name.clone(), 0);
+        self.open
+            .lock()
+            .expect("no panic")
+            .insert(self.name.clone(), 0);
         Ok(())
     }
 }
@@ -150,7 +153,12 @@ async fn registry(
     let (clock, time) = Clock::manual();
     let storage = Watched::new(MemoryStorage::new(clock.clone()));
     for tenant in 0..count {
-        assert!(storage.create(&name(&format!("t{tenant}"))).await.unwrap());
+        assert!(
+            storage
+                .create(&name(&format!("t{tenant}")))
+                .await
+                .expect("memory does not fail")
+        );
     }
     let limits = RegistryLimits {
         max_open,

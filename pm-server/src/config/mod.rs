@@ -109,9 +109,10 @@ pub struct Serve {
           value_parser = cidr)]
     trusted_proxies: Vec<String>,
 
-    /// Origins of pages, other than this server's own, that may open a socket, separated by commas,
-    /// like https://pm.example
-    #[arg(long, env = ENV_ALLOWED_ORIGINS, value_name = "ORIGINS", value_delimiter = ',')]
+    /// Pages, other than this server's own, that may open a socket.
+    #[arg(long, env = ENV_ALLOWED_ORIGINS, value_name = "ORIGINS", value_delimiter = ',',
+          help = "Origins of pages, other than this server's own, that may open a socket, \
+                  separated by commas, like https://pm.example")]
     pub allowed_origins: Vec<Origin>,
 
     /// How long to go on serving after a signal to stop, for load balancers to notice
