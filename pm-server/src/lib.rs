@@ -1,4 +1,4 @@
-//! A live, multi-tenant project-management server built from the pm crates.
+#![doc = include_str!("../README.md")]
 
 pub mod app;
 pub mod auth;

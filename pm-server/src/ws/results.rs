@@ -9,9 +9,10 @@ use super::{
     Close, CloseCode, Opened, Rejection, SocketSettings,
     connection::{Connection, Phase},
     reply,
-    session::{Session, role_order},
+    session::Session,
 };
 use crate::{
+    auth::Role,
     domain::Refusal,
     r#gen::{self as pb, Code, server_frame},
     store::{Answer, Page, Scope, Snapshot, StoreError},
@@ -33,7 +34,7 @@ impl Connection {
             Err(rejection) => return self.reject(frame, rejection),
         };
         let session = Session::new(opened.identity, opened.expires, opened.hub);
-        if !session.identity.at_least(&role_order(), "viewer") {
+        if !Role::Viewer.is_held_by(&session.identity) {
             let words = "the token has none of the roles viewer, editor and admin";
             return self.reject(frame, Rejection::Rights(words.to_owned()));
         }

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
-use pm_core::{Identity, RoleOrder, Tick};
+use pm_core::{Identity, Tick};
 
 use crate::{
+    auth::Role,
     domain::Id,
     store::{Position, Scope},
     sync::{Cursors, Hub},
@@ -27,15 +28,10 @@ pub(super) struct Session {
     pub(super) gated: u32,
 }
 
-/// admin > editor > viewer.
-pub(crate) fn role_order() -> RoleOrder {
-    RoleOrder::new(["viewer", "editor", "admin"])
-}
-
 impl Session {
     pub(super) fn new(identity: Identity, expires: Tick, hub: Hub) -> Self {
         let actor = Arc::from(identity.subject());
-        let may_edit = identity.at_least(&role_order(), "editor");
+        let may_edit = Role::Editor.is_held_by(&identity);
         Self {
             identity,
             actor,
