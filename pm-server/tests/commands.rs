@@ -70,7 +70,7 @@ impl Server {
         let (ready, started) = std::sync::mpsc::channel();
         let address = address.to_owned();
         runtime.spawn(async move {
-            let tenant = Tenant::open("demo", log, RingLimits::default());
+            let tenant = Tenant::open("demo", log, RingLimits::default(), Clock::system());
             let door = Door(Arc::new(tenant.await.unwrap()));
             let (_drain, drain) = tokio::sync::watch::channel(None);
             let sockets = Sockets {

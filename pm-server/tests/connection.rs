@@ -104,7 +104,7 @@ fn a_hello_that_is_not_accepted_is_told_why() {
             CloseCode::Rights,
         ),
         (
-            Rejection::Unavailable(words()),
+            Rejection::Unavailable(words(), Duration::from_secs(3)),
             Code::Unavailable,
             CloseCode::Unavailable,
         ),
@@ -120,6 +120,13 @@ fn a_hello_that_is_not_accepted_is_told_why() {
             ("because", "c1")
         );
         assert_eq!(code(&said[0]), error);
+        // Whoever may come back is told so in the answer, too.
+        let wait = if close == CloseCode::Unavailable {
+            3000
+        } else {
+            0
+        };
+        assert_eq!((told.temporary, told.retry_after_ms), (wait > 0, wait));
         closed(&peer, &said, close);
     }
 }

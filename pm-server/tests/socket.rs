@@ -23,7 +23,10 @@ use tokio_tungstenite::{
     },
 };
 
-struct Raw(WebSocketStream<MaybeTlsStream<TcpStream>>);
+struct Raw {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    epoch: bytes::Bytes,
+}
 
 impl Raw {
     async fn connect(server: &Server) -> Self {
@@ -32,7 +35,11 @@ impl Raw {
         request
             .headers_mut()
             .insert("sec-websocket-protocol", protocol);
-        Self(tokio_tungstenite::connect_async(request).await.unwrap().0)
+        let (socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
+        Self {
+            socket,
+            epoch: bytes::Bytes::new(),
+        }
     }
 
     async fn hello(server: &Server) -> Self {
@@ -44,10 +51,10 @@ impl Raw {
         raw.say([frame(1, pb::client_frame::Body::Hello(hello))])
             .await;
         let answer = raw.hear().await.unwrap();
-        assert!(matches!(
-            answer.frames[0].body,
-            Some(pb::server_frame::Body::Welcome(_))
-        ));
+        let Some(pb::server_frame::Body::Welcome(welcome)) = &answer.frames[0].body else {
+            panic!("{answer:?}")
+        };
+        raw.epoch = welcome.position.as_ref().unwrap().epoch.clone();
         raw
     }
 
@@ -55,7 +62,7 @@ impl Raw {
         let packet = pb::ClientPacket {
             frames: frames.into_iter().collect(),
         };
-        self.0
+        self.socket
             .send(Message::Binary(packet.encode_to_vec().into()))
             .await
             .unwrap();
@@ -66,7 +73,7 @@ impl Raw {
         let clock = Clock::system();
         let deadline = clock.sleep_until(clock.now() + Duration::from_secs(15));
         tokio::select! {
-            message = self.0.next() => match message {
+            message = self.socket.next() => match message {
                 Some(Ok(Message::Binary(bytes))) => Ok(pb::ServerPacket::decode(bytes).unwrap()),
                 Some(Ok(Message::Close(Some(CloseFrame { code, .. })))) => Err(Some(code.into())),
                 Some(Ok(Message::Close(None)) | Err(_)) | None => Err(None),
@@ -91,12 +98,15 @@ async fn bad_input_ends_its_own_socket_with_the_right_code() {
     let mut good = Raw::hello(&server).await;
 
     let mut text = Raw::hello(&server).await;
-    text.0.send(Message::Text("{}".into())).await.unwrap();
+    text.socket.send(Message::Text("{}".into())).await.unwrap();
     assert_eq!(text.closed().await, Some(4400));
 
     for garbage in [vec![0xff; 100], vec![0x0a, 0x80], vec![0x0b; 1000]] {
         let mut raw = Raw::hello(&server).await;
-        raw.0.send(Message::Binary(garbage.into())).await.unwrap();
+        raw.socket
+            .send(Message::Binary(garbage.into()))
+            .await
+            .unwrap();
         assert_eq!(raw.closed().await, Some(4400));
     }
 
@@ -105,7 +115,11 @@ async fn bad_input_ends_its_own_socket_with_the_right_code() {
     assert_eq!(early.closed().await, Some(4400));
 
     let mut silent = Raw::connect(&server).await;
-    silent.0.send(Message::Ping(vec![1].into())).await.unwrap();
+    silent
+        .socket
+        .send(Message::Ping(vec![1].into()))
+        .await
+        .unwrap();
 
     // A title of ten megabytes is more than a message may be: too big, says WebSocket itself.
     let mut large = Raw::hello(&server).await;
@@ -120,7 +134,7 @@ async fn bad_input_ends_its_own_socket_with_the_right_code() {
     }
     .encode_to_vec();
     // The server may close before it has all of it.
-    let _ = large.0.send(Message::Binary(packet.into())).await;
+    let _ = large.socket.send(Message::Binary(packet.into())).await;
     let code = large.closed().await;
     assert!(
         code.is_none_or(|code| code == u16::from(CloseCode::Size)),
@@ -140,4 +154,58 @@ async fn bad_input_ends_its_own_socket_with_the_right_code() {
         answers.count() >= 1,
         "the server goes on, and nothing is lost"
     );
+}
+
+/// A page of the log as one message was larger than what the socket's buffer took: whoever resumed over
+/// events of ordinary size was cut off, again and again.
+#[tokio::test]
+async fn large_events_are_resumed_over() {
+    let mut server = Server::start().await;
+    let mut writer = Raw::hello(&server).await;
+    writer.say([create_project(2, 1)]).await;
+    for number in 0..40 {
+        let mut story = create_story(0, 1, number);
+        if let Some(pb::client_frame::Body::Mutate(mutate)) = &mut story.body
+            && let Some(pb::mutate::Operation::CreateItem(item)) = &mut mutate.operation
+        {
+            item.fields.as_mut().unwrap().description = "x".repeat(60_000);
+        }
+        writer.say([story]).await;
+    }
+    writer.say([create_story(9, 1, 1000)]).await;
+    while !writer
+        .hear()
+        .await
+        .unwrap()
+        .frames
+        .iter()
+        .any(|frame| frame.id == 9)
+    {}
+
+    // The ring is empty after this, so all of it comes from the log.
+    server.kill();
+    server.restart();
+    drop(support::server::connect(&server.options()).await);
+    let mut reader = Raw::hello(&server).await;
+    let subscribe = pb::Subscribe {
+        project_id: bytes::Bytes::new(),
+        since: Some(pb::Position {
+            epoch: reader.epoch.clone(),
+            rev: 0,
+        }),
+    };
+    reader
+        .say([frame(2, pb::client_frame::Body::Subscribe(subscribe))])
+        .await;
+    let mut seen = 0;
+    while seen < 42 {
+        for frame in reader.hear().await.unwrap().frames {
+            if let Some(pb::server_frame::Body::Events(events)) = frame.body {
+                for event in events.events {
+                    seen += 1;
+                    assert_eq!(event.rev, seen);
+                }
+            }
+        }
+    }
 }

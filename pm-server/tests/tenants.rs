@@ -346,6 +346,53 @@ async fn a_damaged_file_is_set_aside() {
     registry.close().await;
 }
 
+/// Opening looks at the first page of a file only; what is torn further in is found in use.
+#[tokio::test]
+async fn damage_that_is_found_in_use_sets_the_tenant_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Arc::new(Files::new(folder.path()));
+    let (clock, _time) = Clock::manual();
+    let registry = Registry::new(files.clone(), clock, RegistryLimits::default());
+    for tenant in ["torn", "whole"] {
+        registry.create(&name(tenant)).await.unwrap();
+        let open = registry.get(&name(tenant)).await.unwrap();
+        let group: Vec<_> = (1..=250).map(mutation).collect();
+        open.log().apply(&group).await.unwrap();
+        open.close().await.unwrap();
+    }
+    let path = folder.path().join("torn.sqlite");
+    let mut bytes = std::fs::read(&path).unwrap();
+    assert!(bytes.len() > 10 * 4096, "there is something further in");
+    bytes[2 * 4096..].fill(0x5a);
+    std::fs::write(&path, bytes).unwrap();
+
+    let (clock, time) = Clock::manual();
+    let registry = Registry::new(files, clock, RegistryLimits::default());
+    let whole = registry.get(&name("whole")).await.unwrap();
+    let mut refused = None;
+    for _ in 0..2 {
+        match registry.get(&name("torn")).await {
+            Ok(torn) => assert!(torn.log().snapshot(Scope::Tenant).await.is_err()),
+            Err(error) => refused = Some(error),
+        }
+    }
+    assert!(
+        matches!(refused, Some(RegistryError::Quarantined { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(
+        whole
+            .log()
+            .snapshot(Scope::Tenant)
+            .await
+            .unwrap()
+            .projects
+            .len(),
+        250
+    );
+    drop(time);
+}
+
 #[tokio::test]
 async fn closing_answers_what_was_submitted_and_then_refuses() {
     let (registry, storage, ..) = registry(1, 4).await;

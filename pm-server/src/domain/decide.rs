@@ -3,7 +3,6 @@ use super::{
     WorkItem,
     hierarchy::{check_depth, check_parent},
     place::reranked,
-    project::check_name,
 };
 
 /// What a mutation does.
@@ -41,6 +40,7 @@ impl Backlog {
     ///
     /// [`Undecided`]; nothing of the operation may then be applied.
     pub fn decide(&self, operation: &Operation, at_us: i64) -> Result<Decision, Undecided> {
+        operation.check()?;
         match operation {
             Operation::CreateProject { id, name } => self.create_project(*id, name, at_us),
             Operation::RenameProject { id, name, expected } => {
@@ -81,7 +81,6 @@ impl Backlog {
     }
 
     fn create_project(&self, id: Id, name: &str, at_us: i64) -> Result<Decision, Undecided> {
-        checked(|violations| check_name(name, violations))?;
         self.check_unused(id)?;
         let project = Project {
             id,
@@ -105,7 +104,6 @@ impl Backlog {
         expected: Option<u64>,
         at_us: i64,
     ) -> Result<Decision, Undecided> {
-        checked(|violations| check_name(name, violations))?;
         let project = self.open_project(id)?;
         check_version(expected, project.version, || {
             Subject::Project(project.clone())
@@ -151,7 +149,6 @@ impl Backlog {
         place: Place,
         at_us: i64,
     ) -> Result<Decision, Undecided> {
-        checked(|violations| fields.check(violations))?;
         // Before the parent: a repeated creation is told that it exists, whatever happened since.
         self.check_unused(id)?;
         self.open_project(lane.project)?;
@@ -184,7 +181,6 @@ impl Backlog {
         expected: Option<u64>,
         at_us: i64,
     ) -> Result<Decision, Undecided> {
-        checked(|violations| patch.check(violations))?;
         let item = self.open_item(id, expected)?;
         let change = item
             .fields
@@ -344,16 +340,6 @@ impl Backlog {
             changes,
             subject: Subject::Item(item),
         }
-    }
-}
-
-fn checked(check: impl FnOnce(&mut Vec<super::Violation>)) -> Result<(), Refusal> {
-    let mut violations = Vec::new();
-    check(&mut violations);
-    if violations.is_empty() {
-        Ok(())
-    } else {
-        Err(Refusal::Invalid(violations))
     }
 }
 

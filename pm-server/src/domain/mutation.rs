@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{Fields, Id, Kind, Patch};
+use super::{Fields, Id, Kind, Patch, Refusal, project::check_name};
 
 /// One change that somebody asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +59,31 @@ pub enum Operation {
     },
     /// The item and everything below it.
     DeleteItem { id: Id, expected: Option<u64> },
+}
+
+impl Operation {
+    /// Says whether this can be asked for at all, whatever the state of the backlog: texts within
+    /// their bounds.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Invalid`] with everything that is wrong.
+    pub fn check(&self) -> Result<(), Refusal> {
+        let mut violations = Vec::new();
+        match self {
+            Self::CreateProject { name, .. } | Self::RenameProject { name, .. } => {
+                check_name(name, &mut violations);
+            }
+            Self::CreateItem { fields, .. } => fields.check(&mut violations),
+            Self::UpdateItem { patch, .. } => patch.check(&mut violations),
+            Self::ArchiveProject { .. } | Self::MoveItem { .. } | Self::DeleteItem { .. } => {}
+        }
+        if violations.is_empty() {
+            Ok(())
+        } else {
+            Err(Refusal::Invalid(violations))
+        }
+    }
 }
 
 /// Where among its siblings.

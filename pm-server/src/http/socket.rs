@@ -71,7 +71,7 @@ pub(super) async fn upgrade(
     headers: HeaderMap,
     request: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    // First: a foreign page learns nothing.
+    // Before anything is looked at that belongs to a tenant.
     if !origin::allowed(&headers, &upgrades.allowed_origins) {
         return problem::foreign_origin().into_response();
     }
@@ -125,6 +125,6 @@ impl Admit for Door {
 fn rejection(error: &RegistryError) -> Rejection {
     match error {
         RegistryError::Unknown(_) => Rejection::UnknownTenant(error.to_string()),
-        _ => Rejection::Unavailable(error.to_string()),
+        _ => Rejection::Unavailable(error.to_string(), error.retry_after().unwrap_or_default()),
     }
 }

@@ -75,16 +75,15 @@ impl Log for MemoryLog {
 
     async fn read(&self, scope: Scope, after: u64, limit: usize) -> Result<Page, StoreError> {
         let state = self.state();
-        let start = usize::try_from(after)
-            .unwrap_or(usize::MAX)
-            .min(state.entries.len());
-        let entries = state.entries[start..].iter().map(|logged| &logged.entry);
-        let covered = entries.filter(|entry| scope.covers(entry.project));
-        Ok(Page::new(
-            covered.take(limit).cloned().collect(),
-            limit,
-            state.ground.head,
-        ))
+        let start = usize::try_from(after).unwrap_or(usize::MAX);
+        let entries = state.entries.iter().skip(start).map(|logged| &logged.entry);
+        let mut page = Page::begin(state.ground.head);
+        for entry in entries.filter(|entry| scope.covers(entry.project)) {
+            if page.push(entry.clone(), limit) {
+                break;
+            }
+        }
+        Ok(page)
     }
 
     async fn snapshot(&self, scope: Scope) -> Result<Snapshot, StoreError> {

@@ -46,7 +46,8 @@ pub trait Log: Debug + Send + Sync + 'static {
     /// Dropped before it returns: like an error.
     async fn apply(&self, group: &[Mutation]) -> Result<Applied, StoreError>;
 
-    /// Up to `limit` events of a scope after the rev `after`, in order.
+    /// Up to `limit` events of a scope after the rev `after`, in order; fewer if they are large
+    /// ([`PAGE_BYTES`]), but at least one if there is one.
     async fn read(&self, scope: Scope, after: u64, limit: usize) -> Result<Page, StoreError>;
 
     /// Everything there is of a scope.
@@ -127,15 +128,28 @@ pub struct Page {
     pub through: u64,
 }
 
+/// A page ends with the entry that makes it this large.
+pub const PAGE_BYTES: usize = 32 << 10;
+
 impl Page {
-    /// A page of a log whose head was `head` when, or before, the entries were read.
-    fn new(entries: Vec<Entry>, limit: usize, head: u64) -> Self {
-        let full = entries.len() >= limit;
-        let through = entries
-            .last()
-            .filter(|_| full)
-            .map_or(head, |last| last.rev);
-        Self { entries, through }
+    /// A page of a log whose head was `head` when, or before, it was begun.
+    fn begin(head: u64) -> Self {
+        Self {
+            entries: Vec::new(),
+            through: head,
+        }
+    }
+
+    /// Adds an entry; whether the page is full, and reaches no further than this.
+    fn push(&mut self, entry: Entry, limit: usize) -> bool {
+        let rev = entry.rev;
+        self.entries.push(entry);
+        let bytes: usize = self.entries.iter().map(|entry| entry.event.len()).sum();
+        let full = self.entries.len() >= limit || bytes >= PAGE_BYTES;
+        if full {
+            self.through = rev;
+        }
+        full
     }
 }
 

@@ -117,17 +117,13 @@ impl Hub {
         due.delivery()
     }
 
-    /// The events of a page that the log gave for [`Delivery::Behind`]. All of them: a page is bounded
-    /// by whoever reads it.
-    pub fn deliver_page(&self, cursors: &mut Cursors, scope: Scope, page: &Page) -> Delivery {
-        let mut due = Due::new(usize::MAX);
-        for entry in &page.entries {
-            if cursors.want(entry.project, entry.rev) {
-                due.take(&event_packet(&entry.event));
-            }
-        }
+    /// The events of a page that the log gave for [`Delivery::Behind`], each a packet.
+    pub fn deliver_page(&self, cursors: &mut Cursors, scope: Scope, page: &Page) -> Vec<Bytes> {
+        let wanted = |entry: &&Entry| cursors.want(entry.project, entry.rev);
+        let packets = page.entries.iter().filter(wanted);
+        let packets = packets.map(|entry| event_packet(&entry.event)).collect();
         cursors.pass(scope, page.through);
-        due.delivery()
+        packets
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
@@ -336,7 +332,13 @@ mod tests {
             entries: vec![entries[1].clone(), entries[3].clone()],
             through: 5,
         };
-        assert_eq!(revs(&hub.deliver_page(&mut cursors, slow, &page)), [2, 4]);
+        let packets = hub.deliver_page(&mut cursors, slow, &page);
+        let told: Vec<_> = packets
+            .into_iter()
+            .map(Delivery::Events)
+            .flat_map(|one| revs(&one))
+            .collect();
+        assert_eq!(told, [2, 4]);
         assert_eq!(revs(&hub.deliver(&mut cursors, 9999)), [5, 6]);
     }
 }

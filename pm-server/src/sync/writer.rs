@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot};
+use tracing::Instrument;
 
 use super::Hub;
 use crate::{
@@ -52,10 +53,11 @@ impl Writer {
     /// Starts the writer of `log`. **Spawns a task**, which ends once the writer is closed or every
     /// clone of it is dropped, and what was submitted is answered.
     #[must_use]
-    pub fn spawn(log: Arc<dyn Log>, hub: Hub) -> (Self, tokio::task::JoinHandle<()>) {
+    pub fn spawn(tenant: &str, log: Arc<dyn Log>, hub: Hub) -> (Self, tokio::task::JoinHandle<()>) {
         let (queue, submissions) = mpsc::channel(QUEUE);
         let closing = Arc::new(Notify::new());
-        let task = tokio::spawn(write(log, hub, submissions, closing.clone()));
+        let span = tracing::info_span!("writer", tenant);
+        let task = tokio::spawn(write(log, hub, submissions, closing.clone()).instrument(span));
         (Self { queue, closing }, task)
     }
 

@@ -5,6 +5,7 @@
 
 mod error;
 mod files;
+mod guarded;
 mod memory;
 mod name;
 mod registry;
@@ -12,8 +13,10 @@ mod storage;
 
 use std::sync::Arc;
 
+use pm_core::Clock;
 use tokio::{sync::Mutex, task::JoinHandle};
 
+use self::guarded::Guarded;
 pub use self::{
     error::RegistryError,
     files::Files,
@@ -31,6 +34,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Tenant {
     name: Box<str>,
+    guarded: Arc<Guarded>,
     log: Arc<dyn Log>,
     hub: Hub,
     writer: Writer,
@@ -44,11 +48,19 @@ impl Tenant {
     /// # Errors
     ///
     /// The log cannot say where it stands.
-    pub async fn open(name: &str, log: Arc<dyn Log>, ring: RingLimits) -> Result<Self, StoreError> {
+    pub async fn open(
+        name: &str,
+        log: Arc<dyn Log>,
+        ring: RingLimits,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
+        let guarded = Arc::new(Guarded::new(log, clock));
+        let log: Arc<dyn Log> = guarded.clone();
         let hub = Hub::new(log.head().await?, ring);
-        let (writer, writing) = Writer::spawn(log.clone(), hub.clone());
+        let (writer, writing) = Writer::spawn(name, log.clone(), hub.clone());
         Ok(Self {
             name: name.into(),
+            guarded,
             log,
             hub,
             writer,
@@ -80,7 +92,13 @@ impl Tenant {
         &self.name
     }
 
-    /// Its change log.
+    /// Whether its storage was found damaged since it was opened.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.guarded.is_damaged()
+    }
+
+    /// Its change log. No call takes longer than 15 seconds.
     #[must_use]
     pub fn log(&self) -> &Arc<dyn Log> {
         &self.log

@@ -127,6 +127,11 @@ impl Registry {
         }
         let now = self.shared.clock.now();
         match &mut *state {
+            State::Open(open) if open.tenant.is_damaged() => {
+                let damage = StoreError::corrupt("it was found so while it was in use");
+                close(name, &mut state).await;
+                return Err(self.set_aside(&mut state, self.refusal(name, damage)));
+            }
             State::Open(open) => {
                 open.used = now;
                 return Ok(open.tenant.clone());
@@ -147,28 +152,30 @@ impl Registry {
                 tracing::debug!(tenant = %name, "opened");
                 Ok(tenant)
             }
-            Err(RegistryError::Quarantined {
-                name,
-                retry_after,
-                source,
-            }) => {
-                tracing::error!(
-                    tenant = %name,
-                    error = &*source as &dyn std::error::Error,
-                    "a tenant is damaged and was set aside"
-                );
-                *state = State::Quarantined {
-                    until: now + retry_after,
-                    source: source.clone(),
-                };
-                Err(RegistryError::Quarantined {
-                    name,
-                    retry_after,
-                    source,
-                })
-            }
-            Err(error) => Err(error),
+            Err(error) => Err(self.set_aside(&mut state, error)),
         }
+    }
+
+    /// Remembers that a tenant is damaged, if that is what the error says.
+    fn set_aside(&self, state: &mut State, error: RegistryError) -> RegistryError {
+        if let RegistryError::Quarantined {
+            name,
+            retry_after,
+            source,
+        } = &error
+        {
+            tracing::error!(
+                tenant = %name,
+                error = &**source as &dyn std::error::Error,
+                "a tenant is damaged and was set aside"
+            );
+            let until = self.shared.clock.now() + *retry_after;
+            *state = State::Quarantined {
+                until,
+                source: source.clone(),
+            };
+        }
+        error
     }
 
     /// Makes a tenant; whether it is new.
@@ -235,9 +242,14 @@ impl Registry {
             Ok(None) => return Err(RegistryError::Unknown(name.to_string())),
             Err(error) => return Err(self.refusal(name, error)),
         };
-        let tenant = Tenant::open(name.as_str(), log, self.shared.limits.ring)
-            .await
-            .map_err(|error| self.refusal(name, error))?;
+        let tenant = Tenant::open(
+            name.as_str(),
+            log,
+            self.shared.limits.ring,
+            self.shared.clock.clone(),
+        )
+        .await
+        .map_err(|error| self.refusal(name, error))?;
         Ok(Open {
             tenant: Arc::new(tenant),
             used: self.shared.clock.now(),

@@ -26,6 +26,8 @@ pub fn mutation(frame: &pb::Mutate, actor: Arc<str>, at_us: i64) -> Result<Mutat
     };
     match (id, operation) {
         (Some(id), Some(operation)) if reader.violations.is_empty() => {
+            // Here and not only where it is decided: what is too large does not wait in a queue.
+            operation.check()?;
             let digest = operation_digest(frame);
             Ok(Mutation {
                 id,

@@ -30,7 +30,7 @@ pub struct Connection {
     pub(super) frames: Frames,
     pub(super) actions: VecDeque<Action>,
     pub(super) outbox: Outbox,
-    last_traffic: Tick,
+    pub(super) last_traffic: Tick,
     pinged: Option<Tick>,
     pub(super) draining: Option<Duration>,
     pub(super) closing: Option<Close>,
@@ -45,6 +45,7 @@ pub(super) enum Phase {
     /// The hello is being looked at; what follows it waits.
     Opening {
         frame: u32,
+        until: Tick,
     },
     Open(Box<Session>),
 }
@@ -87,8 +88,8 @@ pub enum Rejection {
     Rights(String),
     /// There is no such tenant.
     UnknownTenant(String),
-    /// The tenant cannot be opened now; in words.
-    Unavailable(String),
+    /// The tenant cannot be opened now; in words, and when to ask again.
+    Unavailable(String, Duration),
 }
 
 impl Connection {
@@ -181,7 +182,7 @@ impl Connection {
         match &self.phase {
             _ if self.closing.is_some() => None,
             Phase::Silent { until } => Some(*until),
-            Phase::Opening { .. } => None,
+            Phase::Opening { until, .. } => Some(*until),
             Phase::Open(session) => Some(self.heartbeat().min(session.expires)),
         }
     }
@@ -196,6 +197,11 @@ impl Connection {
                     "no hello came in time",
                     wait,
                 ));
+            }
+            Phase::Opening { until, .. } if now >= *until => {
+                let wait = self.settings.open_within;
+                let reason = "the tenant did not open in time";
+                self.close(Close::for_now(CloseCode::Unavailable, reason, wait));
             }
             Phase::Open(session) if now >= session.expires => {
                 self.close(Close::for_good(CloseCode::Token, "the token has expired"));

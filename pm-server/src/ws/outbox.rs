@@ -77,11 +77,16 @@ impl Outbox {
         }
     }
 
+    /// Drops the replies that wait for events.
+    pub(super) fn drop_waiting(&mut self) {
+        self.replies.retain(|reply| reply.after == 0);
+    }
+
     /// Ends with `packet`, behind the replies. Those that wait for events are dropped unless `answer`:
     /// whoever repeats a mutation gets its answer.
     pub(super) fn end(&mut self, packet: Bytes, answer: bool) {
         if !answer {
-            self.replies.retain(|reply| reply.after == 0);
+            self.drop_waiting();
         }
         self.goodbye = Goodbye::Waiting(packet);
     }

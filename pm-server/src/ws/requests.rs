@@ -16,6 +16,9 @@ use crate::{
 /// Replies that may wait to be sent before no further frame is looked at.
 const MAX_REPLIES: usize = 64;
 
+/// Snapshots that may be read for one connection at a time.
+const MAX_SNAPSHOTS: usize = 2;
+
 /// Refusals in a row that a client may ignore.
 const MAX_GATED: u32 = 1000;
 
@@ -40,7 +43,10 @@ impl Connection {
             && match &self.phase {
                 Phase::Silent { .. } => true,
                 Phase::Opening { .. } => false,
-                Phase::Open(session) => session.in_flight < self.settings.max_in_flight,
+                Phase::Open(session) => {
+                    session.in_flight < self.settings.max_in_flight
+                        && session.started < MAX_SNAPSHOTS
+                }
             }
     }
 
@@ -48,12 +54,14 @@ impl Connection {
         let id = frame.id;
         match (&self.phase, frame.body) {
             (Phase::Silent { .. }, Some(Body::Hello(hello))) => {
-                self.phase = Phase::Opening { frame: id };
+                let until = self.last_traffic + self.settings.open_within;
+                self.phase = Phase::Opening { frame: id, until };
                 let pb::Hello {
                     token,
                     tenant,
-                    client: _,
+                    client,
                 } = hello;
+                tracing::debug!(client = %client.escape_debug(), "hello");
                 self.actions.push_back(Action::Open { token, tenant });
             }
             (Phase::Silent { .. } | Phase::Opening { .. }, _) => {
@@ -88,37 +96,40 @@ impl Connection {
         let Phase::Open(session) = &mut self.phase else {
             return;
         };
-        session.unfollow(scope);
-        let superseded = session.give_up_snapshot(scope);
-        self.supersede(superseded);
-        let Phase::Open(session) = &mut self.phase else {
-            return;
-        };
         if session.overlaps(scope) {
             let words = "follow the whole tenant or some of its projects; unsubscribe first";
             return self.refuse(frame, reply::plain(Code::Invalid, words));
         }
-        if session.subscriptions() >= self.settings.max_subscriptions {
+        if !session.follows(scope) && session.subscriptions() >= self.settings.max_subscriptions {
             let words = "too many subscriptions; unsubscribe from some first";
             return self.refuse(frame, reply::plain(Code::Invalid, words));
         }
-        let Some(since) = &subscribe.since else {
-            session.snapshots.push((frame, scope));
-            self.actions.push_back(Action::Snapshot { frame, scope });
-            return;
-        };
-        let since = Id::from_slice(&since.epoch).map(|epoch| Position {
-            epoch,
-            rev: since.rev,
+        let since = subscribe.since.as_ref().map(|since| {
+            let position = |epoch| Position {
+                epoch,
+                rev: since.rev,
+            };
+            let since = Id::from_slice(&since.epoch).map(position);
+            since.filter(|since| session.can_resume(*since, self.settings.max_lag))
         });
-        match since.filter(|since| session.can_resume(*since, self.settings.max_lag)) {
+        if let Some(None) = since {
+            let words = "what came since then cannot be sent; subscribe without `since`";
+            return self.refuse(frame, reply::plain(Code::Unrecoverable, words));
+        }
+        // It is granted, and takes the place of what was.
+        session.unfollow(scope);
+        let superseded = session.give_up_snapshot(scope);
+        match since.flatten() {
             Some(since) => {
                 session.cursors.follow(scope, since.rev);
+                self.supersede(superseded);
                 self.reply(frame, reply::subscribed(frame, since, true));
             }
             None => {
-                let words = "what came since then cannot be sent; subscribe without `since`";
-                self.refuse(frame, reply::plain(Code::Unrecoverable, words));
+                session.snapshots.push((frame, scope));
+                session.started += 1;
+                self.supersede(superseded);
+                self.actions.push_back(Action::Snapshot { frame, scope });
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::{
     domain::Refusal,
     r#gen::{self as pb, Code, server_frame},
     store::{Answer, Page, Scope, Snapshot, StoreError},
-    sync::{Delivery, Failure},
+    sync::Failure,
     wire::encode,
 };
 
@@ -26,9 +26,12 @@ const UNAVAILABLE_RETRY: Duration = Duration::from_secs(2);
 impl Connection {
     /// The result of [`Action::Open`](super::Action::Open).
     pub fn opened(&mut self, result: Result<Opened, Rejection>, now: Tick, wall_us: i64) {
-        let Phase::Opening { frame } = self.phase else {
+        let Phase::Opening { frame, .. } = self.phase else {
             return;
         };
+        if self.closing.is_some() {
+            return; // too late
+        }
         let opened = match result {
             Ok(opened) => opened,
             Err(rejection) => return self.reject(frame, rejection),
@@ -67,6 +70,7 @@ impl Connection {
         let Phase::Open(session) = &mut self.phase else {
             return;
         };
+        session.started -= 1;
         let Some(at) = session
             .snapshots
             .iter()
@@ -110,10 +114,8 @@ impl Connection {
             // Asked for again from elsewhere meanwhile, it is not what comes next.
             Ok(_) if read != session.cursors.at(scope) => {}
             Ok(page) => {
-                let delivery = session.hub.deliver_page(&mut session.cursors, scope, &page);
-                if let Delivery::Events(events) = delivery {
-                    self.outbox.push_first([events]);
-                }
+                let events = session.hub.deliver_page(&mut session.cursors, scope, &page);
+                self.outbox.push_first(events);
             }
             Err(error) => self.lost(&error),
         }
@@ -133,10 +135,10 @@ impl Connection {
                 let close = Close::for_good(CloseCode::Rights, "there is no such tenant");
                 (Code::UnknownTenant, words, close)
             }
-            Rejection::Unavailable(words) => {
+            Rejection::Unavailable(words, wait) => {
                 let reason = "the tenant cannot be served now";
-                let close = Close::for_now(CloseCode::Unavailable, reason, UNAVAILABLE_RETRY);
-                (Code::Unavailable, words, close)
+                self.refuse_always(frame, reply::temporary(Code::Unavailable, words, wait));
+                return self.close(Close::for_now(CloseCode::Unavailable, reason, wait));
             }
         };
         self.refuse_always(frame, reply::plain(code, words));
@@ -149,6 +151,8 @@ impl Connection {
             error = error as &dyn std::error::Error,
             "a subscription was given up"
         );
+        // Going down already, the answers that wait for what was to be read have waited in vain.
+        self.outbox.drop_waiting();
         let reason = "the tenant's storage does not answer";
         self.close(Close::for_now(
             CloseCode::Unavailable,

@@ -21,6 +21,8 @@ pub(super) struct Session {
     pub(super) cursors: Cursors,
     /// Snapshots that are being read, each with the frame that asked.
     pub(super) snapshots: Vec<(u32, Scope)>,
+    /// How many snapshots are being read, those that nobody waits for any more among them.
+    pub(super) started: usize,
     /// After which rev a stretch of the log is being read.
     pub(super) reading: Option<u64>,
     pub(super) in_flight: usize,
@@ -40,10 +42,17 @@ impl Session {
             hub,
             cursors: Cursors::default(),
             snapshots: Vec::new(),
+            started: 0,
             reading: None,
             in_flight: 0,
             gated: 0,
         }
+    }
+
+    /// Whether it follows this scope or is about to.
+    pub(super) fn follows(&self, scope: Scope) -> bool {
+        let pending = || self.snapshots.iter().any(|(_, pending)| *pending == scope);
+        self.cursors.at(scope).is_some() || pending()
     }
 
     /// How many scopes it follows or is about to.

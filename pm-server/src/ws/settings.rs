@@ -7,6 +7,8 @@ use pm_core::Identity;
 pub struct SocketSettings {
     /// How long a connection may take to say hello. Default: 5 s.
     pub hello_within: Duration,
+    /// How long verifying a hello and opening its tenant may take. Default: 15 s.
+    pub open_within: Duration,
     /// After this much silence in both directions the server sends a ping. Default: 25 s.
     pub heartbeat: Duration,
     /// How long the client may take to send anything after a ping. Default: 10 s.
@@ -34,6 +36,7 @@ impl Default for SocketSettings {
     fn default() -> Self {
         Self {
             hello_within: Duration::from_secs(5),
+            open_within: Duration::from_secs(15),
             heartbeat: Duration::from_secs(25),
             pong_within: Duration::from_secs(10),
             write_within: Duration::from_secs(8),

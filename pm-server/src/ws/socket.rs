@@ -8,9 +8,10 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use pm_core::{Clock, Identity, Tick};
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use super::{Action, Close, CloseCode, Connection, Opened, PROTOCOL, Rejection, SocketSettings};
 use crate::{
@@ -22,9 +23,6 @@ use crate::{
 /// Enough for most frames of a client; a larger one grows the buffer. The default would reserve
 /// 128 KiB a socket.
 const READ_BUFFER: usize = 1 << 10;
-
-/// What is not yet in the kernel of one message that was being written, beside the message itself.
-const WRITE_SLACK: usize = 16 << 10;
 
 /// Who may come in.
 #[async_trait]
@@ -76,15 +74,19 @@ pub fn upgrade(
     token: Option<String>,
 ) -> Response {
     let max = sockets.settings.max_message_bytes;
+    // What is said in the log of the socket is said of the request.
+    let span = tracing::Span::current();
     request
         .protocols([PROTOCOL])
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
-        .max_write_buffer_size(max + WRITE_SLACK)
+        // Each message is written to its end before the next one: the buffer holds one at most. A
+        // bound would refuse a single large event, over and over.
+        .max_write_buffer_size(usize::MAX)
         .max_message_size(max)
         .max_frame_size(max)
         // Boxed: the machine that serves is large only while it does something.
-        .on_upgrade(move |socket| Box::pin(serve(socket, sockets, id, token)))
+        .on_upgrade(move |socket| Box::pin(serve(socket, sockets, id, token).instrument(span)))
 }
 
 async fn serve(mut socket: WebSocket, sockets: Sockets, id: String, token: Option<String>) {
@@ -100,18 +102,32 @@ async fn serve(mut socket: WebSocket, sockets: Sockets, id: String, token: Optio
         draining: false,
     };
     let end = service.run(&mut socket).await;
-    if let Some(close) = end {
-        let frame = CloseFrame {
-            code: close.code.number(),
-            reason: close.reason.into(),
-        };
-        let closing = async {
+    let closing = async {
+        if let End::Say(close) = &end {
+            let code = close.code.number();
+            let frame = CloseFrame {
+                code,
+                reason: close.reason.into(),
+            };
             let _ = socket.send(Message::Close(Some(frame))).await;
-            // Until the client has closed, too: a reset would overtake what was sent last.
-            while let Some(Ok(_)) = socket.recv().await {}
-        };
+        }
+        // Until the other side has closed, too, or its close was answered: a reset would overtake
+        // what was sent last.
+        while let Some(Ok(_)) = socket.recv().await {}
+    };
+    if !matches!(end, End::Gone) {
         let _ = within(&service.sockets, closing).await;
     }
+}
+
+/// How a socket ends.
+enum End {
+    /// There is nobody any more.
+    Gone,
+    /// The other side has said that it closes.
+    Closed,
+    /// This side does.
+    Say(Close),
 }
 
 type Pending = FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>;
@@ -135,19 +151,21 @@ struct Service {
 }
 
 impl Service {
-    /// Serves until the end. `None`: the socket is gone, or not worth a word.
-    async fn run(&mut self, socket: &mut WebSocket) -> Option<Close> {
+    async fn run(&mut self, socket: &mut WebSocket) -> End {
         loop {
-            while let Some(message) = self.next_message() {
+            if let Some(message) = self.next_message() {
                 let write = socket.send(Message::Binary(message));
-                if within(&self.sockets, write).await?.is_err() {
-                    return None;
+                match within(&self.sockets, write).await {
+                    Some(Ok(())) => {}
+                    Some(Err(_)) | None => return End::Gone,
                 }
-            }
-            if let Some(close) = self.connection.end() {
-                return Some(close.clone());
-            }
-            if let Err(end) = self.wait(socket).await {
+                // However much there is to send, what happens meanwhile is not left waiting.
+                if let Some(Err(end)) = self.wait(socket).now_or_never() {
+                    return end;
+                }
+            } else if let Some(close) = self.connection.end() {
+                return End::Say(close.clone());
+            } else if let Err(end) = self.wait(socket).await {
                 return end;
             }
         }
@@ -165,8 +183,8 @@ impl Service {
         message
     }
 
-    /// Waits until anything happens. An error is the end, as in [`run`](Self::run).
-    async fn wait(&mut self, socket: &mut WebSocket) -> Result<(), Option<Close>> {
+    /// Waits until anything happens. Cancel-safe.
+    async fn wait(&mut self, socket: &mut WebSocket) -> Result<(), End> {
         let Sockets { clock, drain, .. } = &mut self.sockets;
         let deadline = self.connection.deadline();
         tokio::select! {
@@ -176,13 +194,13 @@ impl Service {
                 }
             }
             message = socket.recv(), if self.connection.wants_input() => {
-                match message.transpose().map_err(too_large)?.ok_or(None)? {
+                match message.transpose().map_err(unreadable)?.ok_or(End::Gone)? {
                     Message::Binary(bytes) => {
                         self.connection.receive(bytes, clock.now(), clock.wall_micros());
                     }
                     Message::Text(_) => self.connection.receive_text(),
                     Message::Ping(_) | Message::Pong(_) => {}
-                    Message::Close(_) => return Err(None),
+                    Message::Close(_) => return Err(End::Closed),
                 }
             }
             () = changed(self.head.as_mut()) => {}
@@ -274,12 +292,16 @@ impl Service {
     }
 }
 
-/// What to say to whoever sent what cannot be read: something only if it was too large.
-fn too_large(error: axum::Error) -> Option<Close> {
+/// What is said to whoever sent what cannot be read: something only if it was too large.
+fn unreadable(error: axum::Error) -> End {
     use tokio_tungstenite::tungstenite::Error;
-    let error = error.into_inner().downcast::<Error>().ok()?;
-    let reason = "the message is larger than `max_message_bytes`";
-    matches!(*error, Error::Capacity(_)).then(|| Close::for_good(CloseCode::TooLarge, reason))
+    match error.into_inner().downcast::<Error>().as_deref() {
+        Ok(Error::Capacity(_)) => {
+            let reason = "the message is larger than `max_message_bytes`";
+            End::Say(Close::for_good(CloseCode::TooLarge, reason))
+        }
+        Ok(_) | Err(_) => End::Gone,
+    }
 }
 
 /// A write that takes longer than it may: whoever does not read is left alone.

@@ -12,6 +12,7 @@ mod write;
 use std::path::Path;
 
 use async_trait::async_trait;
+use futures_util::StreamExt;
 use sqlx::{Connection, Row, SqliteConnection, SqlitePool};
 use tokio::sync::Mutex;
 
@@ -108,9 +109,14 @@ impl Log for SqliteLog {
             Scope::Tenant => query,
             Scope::Project(project) => query.bind(project.as_bytes().to_vec()),
         };
-        let found = query.fetch_all(&mut *reader).await?;
-        let entries = found.iter().map(rows::entry).collect::<Result<_, _>>()?;
-        Ok(Page::new(entries, limit, head))
+        let mut page = Page::begin(head);
+        let mut found = query.fetch(&mut *reader);
+        while let Some(row) = found.next().await {
+            if page.push(rows::entry(&row?)?, limit) {
+                break;
+            }
+        }
+        Ok(page)
     }
 
     async fn snapshot(&self, scope: Scope) -> Result<Snapshot, StoreError> {

@@ -72,18 +72,9 @@ async fn migrate(connection: &mut SqliteConnection, tenant: &str) -> Result<(), 
         sqlx::raw_sql(*migration).execute(&mut *transaction).await?;
     }
     if done == 0 {
-        sqlx::raw_sql("PRAGMA application_id = 1886221174")
-            .execute(&mut *transaction)
-            .await?;
         sqlx::query("INSERT INTO tenant (one, name, epoch) VALUES (1, ?, ?)")
             .bind(tenant)
             .bind(Uuid::new_v4().as_bytes().to_vec())
-            .execute(&mut *transaction)
-            .await?;
-    }
-    if done < MIGRATIONS.len() {
-        // A pragma takes no parameters, and there is one version to set.
-        sqlx::raw_sql("PRAGMA user_version = 1")
             .execute(&mut *transaction)
             .await?;
     }
