@@ -157,19 +157,21 @@ async fn measure() {
         .unwrap();
     write(&server, &mut writer, 0, 1, 1).await;
 
-    for (in_flight, count) in [(64, 40_000), (1, 2_000)] {
-        let times = write(
-            &server,
-            &mut writer,
-            in_flight as u128 * 1_000_000,
-            count,
-            in_flight,
-        )
-        .await;
-        times.report(&format!(
-            "acknowledged mutations, {in_flight} in flight, each fully synced"
-        ));
-    }
+    let many = write(&server, &mut writer, 1_000_000, 40_000, 64).await;
+    let holds = bar("at least 5000/s", many.rate() >= 5000.0);
+    many.report(
+        "acknowledged mutations, 64 in flight, each fully synced",
+        &holds,
+    );
+    let single = write(&server, &mut writer, 2_000_000, 2_000, 1).await;
+    let holds = bar(
+        "p50 at most 2 ms",
+        single.at(0.5) <= Duration::from_millis(2),
+    );
+    single.report(
+        "acknowledged mutations, 1 in flight, each fully synced",
+        &holds,
+    );
     idle().await;
     stalled().await;
 }
@@ -187,11 +189,19 @@ impl Times {
         sorted[((sorted.len() - 1) as f64 * share) as usize]
     }
 
-    fn report(&self, what: &str) {
-        let rate = self.each.len() as f64 / self.all.as_secs_f64();
-        let (p50, p99) = (self.at(0.5), self.at(0.99));
-        println!("sync | {what} | {rate:.0}/s | p50 {p50:.2?} | p99 {p99:.2?}");
+    fn rate(&self) -> f64 {
+        self.each.len() as f64 / self.all.as_secs_f64()
     }
+
+    fn report(&self, what: &str, bar: &str) {
+        let (rate, p50, p99) = (self.rate(), self.at(0.5), self.at(0.99));
+        println!("sync | {what} | {rate:.0}/s | p50 {p50:.2?} | p99 {p99:.2?} | {bar}");
+    }
+}
+
+/// What it must hold, and whether it does.
+fn bar(what: &str, holds: bool) -> String {
+    format!("{what}: {}", if holds { "holds" } else { "FALLS SHORT" })
 }
 
 /// Creates `count` stories, `in_flight` at a time.
@@ -266,8 +276,9 @@ async fn idle() {
     assert_eq!(server.files() - files, SOCKETS);
     let each = kib(server.resident().saturating_sub(before)) / SOCKETS as f64;
     let all = kib(server.resident()) / 1024.0;
+    let holds = bar("at most 8 KB", each * 1024.0 <= 8000.0);
     println!(
-        "sync | idle subscribed socket, {SOCKETS} of them | {each:.1} KiB each | {all:.0} MiB in all"
+        "sync | idle subscribed socket, {SOCKETS} of them | {each:.1} KiB each, {all:.0} MiB in all | {holds}"
     );
 }
 
@@ -294,14 +305,21 @@ async fn sockets(server: &Server, count: usize) -> Vec<Connection> {
 async fn stalled() {
     let (quiet, grown_without, _) = beside_stalled(0).await;
     let (beside, grown, closed) = beside_stalled(STALLED).await;
-    quiet.report("event seen by a reader, nobody stalled");
-    beside.report(&format!(
-        "event seen by a reader, {STALLED} stalled beside it"
-    ));
-    let held = kib(grown.saturating_sub(grown_without)) / STALLED as f64;
-    println!(
-        "sync | stalled reader | {held:.1} KiB each while stalled | closed after {closed:.1?}"
+    quiet.report("event seen by a reader, nobody stalled", "to compare with");
+    let holds = bar(
+        "p50 within 1.5 times",
+        beside.at(0.5) <= quiet.at(0.5).mul_f64(1.5),
     );
+    beside.report(
+        &format!("event seen by a reader, {STALLED} stalled beside it"),
+        &holds,
+    );
+    let held = kib(grown.saturating_sub(grown_without)) / STALLED as f64;
+    let holds = bar(
+        "at most 64 KB, 10 s",
+        held <= 62.5 && closed <= Duration::from_secs(10),
+    );
+    println!("sync | stalled reader | {held:.1} KiB each, closed after {closed:.1?} | {holds}");
 }
 
 /// How long events took to be seen, by how much the server grew meanwhile, and when it had closed

@@ -377,6 +377,54 @@ fn unsubscribing_ends_what_was_or_was_about_to_be() {
     assert_eq!(short(&peer.say([create_story(8, P, 2)])), ["a8"]);
 }
 
+/// Asking for the same snapshot again and again, without wanting an answer, had all of them read.
+#[test]
+fn snapshots_that_are_being_read_are_bounded_wanted_or_not() {
+    let mut peer = Peer::open();
+    peer.say([create_project(2, P)]);
+    peer.hold_reads = true;
+    peer.say((0..50).map(|_| subscribe(0, None, None)));
+    assert_eq!(peer.held_reads.len(), 2);
+    assert!(!peer.connection.wants_input());
+    peer.release();
+    assert!(peer.connection.wants_input());
+}
+
+/// A subscription that is refused leaves the one before it as it was.
+#[test]
+fn what_is_followed_stays_followed_when_a_new_beginning_is_refused() {
+    let mut peer = Peer::open();
+    peer.say([create_project(2, P), subscribe(3, None, None)]);
+    let said = peer.say([subscribe(4, None, Some((id(9), 1)))]);
+    assert_eq!(code(&said[0]), Code::Unrecoverable);
+    assert_eq!(short(&peer.say([create_story(5, P, 1)])), ["e2", "a5"]);
+}
+
+/// With the storage gone, an answer that waits for events that cannot be read would wait for ever.
+#[test]
+fn going_down_does_not_wait_for_what_cannot_be_read() {
+    let mut peer = Peer::with(
+        SocketSettings::default(),
+        RingLimits {
+            events: 1,
+            bytes: 1 << 20,
+        },
+    );
+    peer.say_hello();
+    peer.say([create_project(2, P)]);
+    peer.say((0..9).map(|number| create_story(0, P, number)));
+    peer.hold_reads = true;
+    peer.say([
+        subscribe(3, None, Some((id(250), 1))),
+        create_story(4, P, 99),
+    ]);
+    peer.connection.drain(Duration::ZERO);
+    let failed = pm_server::store::StoreError::Unavailable("gone".into());
+    peer.connection.read(Scope::Tenant, Err(failed));
+    let said = peer.hear();
+    closed(&peer, &said, CloseCode::Draining);
+}
+
 #[test]
 fn subscriptions_are_bounded() {
     let mut peer = Peer::with(
