@@ -98,6 +98,20 @@ impl DataFolder {
         self.is_new
     }
 
+    /// Its permission bits, if they let others than its owner in. One that was there before keeps
+    /// the bits that it has: they may be meant.
+    #[must_use]
+    pub fn open_to_others(&self) -> Option<u32> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = fs::metadata(&self.path).ok()?.permissions().mode() & 0o777;
+            (mode & 0o077 != 0).then_some(mode)
+        }
+        #[cfg(not(unix))]
+        None
+    }
+
     /// Where the files of its tenants are.
     #[must_use]
     pub fn tenants(&self) -> PathBuf {
@@ -201,6 +215,23 @@ mod tests {
                 fs::metadata(path).unwrap().permissions().mode() & 0o777,
                 0o700
             );
+        }
+        assert_eq!(folder.open_to_others(), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn one_that_was_there_before_keeps_its_mode_and_its_tenants_are_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let outer = tempfile::tempdir().unwrap();
+        let path = outer.path().join("data");
+        fs::create_dir(&path).unwrap();
+        for mode in [0o755, 0o750, 0o701] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let folder = DataFolder::open(&path).unwrap();
+            assert_eq!(folder.open_to_others(), Some(mode));
+            let tenants = fs::metadata(folder.tenants()).unwrap();
+            assert_eq!(tenants.permissions().mode() & 0o777, 0o700);
         }
     }
 

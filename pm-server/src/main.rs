@@ -94,7 +94,7 @@ fn one_line(error: &dyn Error) -> String {
 async fn watch(arguments: &WatchArgs, clock: &Clock) -> Result<ExitCode, Box<dyn Error>> {
     let mut signals = Signals::listen()?;
     let options = WatchOptions {
-        server: arguments.target.options(clock).map_err(cli::Error::from)?,
+        server: arguments.target.options(clock)?,
         since_start: arguments.since_start,
         colour: cli::wants_colour(),
     };
@@ -103,7 +103,7 @@ async fn watch(arguments: &WatchArgs, clock: &Clock) -> Result<ExitCode, Box<dyn
 
 async fn import(arguments: &ImportArgs, clock: &Clock) -> Result<ExitCode, Box<dyn Error>> {
     let options = ImportOptions {
-        server: arguments.target.options(clock).map_err(cli::Error::from)?,
+        server: arguments.target.options(clock)?,
         project: arguments.project.clone(),
         bar: cli::wants_progress_bar(),
     };

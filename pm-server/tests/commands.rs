@@ -17,9 +17,10 @@ use pm_server::{
         import::{ImportOptions, import},
         watch::{WatchOptions, watch},
     },
-    client::{Options, Token},
+    client::{Connection, Incoming, Options, Replica, Token},
     domain::Id,
-    store::MemoryLog,
+    r#gen as pb,
+    store::{MemoryLog, Scope},
     sync::RingLimits,
     tenant::Tenant,
     ws::{
@@ -273,6 +274,75 @@ async fn a_watcher_sees_every_item_of_an_import_and_a_second_import_is_nothing_n
     let text = late.stop().await;
     assert!(text.starts_with("demo: from the start\n"), "{text}");
     server.kill();
+}
+
+#[tokio::test]
+async fn what_somebody_deleted_is_not_imported_again_and_that_is_said() {
+    let server = Server::start(&log(), "127.0.0.1:0");
+    let (clock, _time) = Clock::manual();
+    let options = importing(&server);
+    let plan = "# Plan\n## Epic\n- [ ] gone\n- [ ] kept\n";
+    import(
+        &options,
+        &clock,
+        plan.as_bytes(),
+        "plan.md",
+        &mut Vec::new(),
+    )
+    .await
+    .unwrap();
+    delete_item(&options.server, "gone").await;
+
+    let edited = plan.replace("- [ ] gone", "- [x] gone\n  - [ ] added");
+    let mut out = Vec::new();
+    let report = import(&options, &clock, edited.as_bytes(), "plan.md", &mut out)
+        .await
+        .unwrap();
+    assert_eq!((report.stories, report.tasks, report.new), (1, 0, 0));
+    let lines: Vec<_> = report.deleted.iter().map(|deleted| deleted.line).collect();
+    assert_eq!(lines, [3, 4]);
+    let out = String::from_utf8(out).unwrap();
+    assert!(
+        out.ends_with(
+            "not imported: line 3, \"gone\": it was deleted on the server\n\
+             not imported: line 4, \"added\": what it is part of was deleted on the server\n\
+             imported: 1 epics, 1 stories, 0 tasks, 0 skipped, 0 new\n"
+        ),
+        "{out}"
+    );
+    server.kill();
+}
+
+/// Deletes the item with this title, as another client would.
+async fn delete_item(server: &Options, title: &str) {
+    let clock = Clock::system();
+    let mut connection = Connection::open(server, &clock).await.unwrap();
+    connection.subscribe(Scope::Tenant, None).unwrap();
+    let mut replica = Replica::new(Scope::Tenant);
+    let mut loaded = false;
+    while !loaded {
+        if let Incoming::Snapshot(part) = connection.next().await.unwrap() {
+            loaded = replica.load(part);
+        }
+    }
+    let mut items = replica.backlog().items();
+    let item = items.find(|item| item.fields.title == title).unwrap();
+    let delete = pb::DeleteItem {
+        id: bytes::Bytes::copy_from_slice(item.id.as_bytes()),
+        ..pb::DeleteItem::default()
+    };
+    let mutate = pb::Mutate {
+        mutation_id: bytes::Bytes::copy_from_slice(clock.uuid_v7().as_bytes()),
+        operation: Some(pb::mutate::Operation::DeleteItem(delete)),
+    };
+    let id = connection.mutate(mutate).unwrap();
+    let mut deleted = false;
+    while !deleted {
+        if let Incoming::Answered { id: other, answer } = connection.next().await.unwrap() {
+            answer.unwrap();
+            deleted = other == id;
+        }
+    }
 }
 
 #[tokio::test]

@@ -6,10 +6,7 @@
 
 mod support;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::Path,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use fastrand::Rng;
 use pm_server::{
@@ -18,7 +15,6 @@ use pm_server::{
     r#gen as pb,
     store::Scope,
 };
-use sqlx::{ConnectOptions, Row, sqlite::SqliteConnectOptions};
 use support::{
     edits, schema,
     server::{Server, connect},
@@ -150,19 +146,6 @@ async fn watch_all(options: Options, mut until: watch::Receiver<Option<u64>>) ->
     }
 }
 
-async fn check_integrity(path: &Path) {
-    let mut connection = SqliteConnectOptions::new()
-        .filename(path)
-        .connect()
-        .await
-        .expect("the file opens");
-    let row = sqlx::query("PRAGMA integrity_check")
-        .fetch_one(&mut connection)
-        .await
-        .unwrap();
-    assert_eq!(row.get::<String, _>(0), "ok");
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 // A test has no flags.
 #[allow(clippy::disallowed_methods)]
@@ -217,7 +200,7 @@ async fn what_was_acknowledged_survives_being_killed() {
     let items = ledger.wanted.len() - 1 - (ledger.wanted.len() - 1) / 3;
     assert_eq!(replica.backlog().items().count(), items);
     server.kill();
-    check_integrity(&server.folder.path().join("tenants/demo.sqlite")).await;
+    server.check_integrity("demo").await;
     println!(
         "{} mutations, {} rounds, head {head}",
         ledger.wanted.len(),

@@ -96,6 +96,17 @@ fn complaint(arguments: &[&str]) -> String {
     complaint
 }
 
+/// Nothing to warn of: a temporary folder is made with whatever mode the umask leaves.
+fn private_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).expect("its owner");
+    }
+    folder
+}
+
 fn text(path: &Path) -> &str {
     path.to_str().expect("a plain path")
 }
@@ -124,7 +135,7 @@ fn the_first_start_makes_what_it_needs_and_says_so() {
 
 #[test]
 fn a_token_of_the_folder_opens_its_tenant() {
-    let data = tempfile::tempdir().unwrap();
+    let data = private_folder();
     let missing = complaint(&["token", "--data", text(data.path()), "--subject", "ada"]);
     assert!(
         missing.contains("start pm-server with this data folder first"),
@@ -146,7 +157,7 @@ fn a_token_of_the_folder_opens_its_tenant() {
 
 #[test]
 fn a_port_that_is_taken_is_named() {
-    let data = tempfile::tempdir().unwrap();
+    let data = private_folder();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let complaint = complaint(&["--data", text(data.path()), "--listen", &address]);
@@ -176,7 +187,7 @@ fn a_data_folder_that_cannot_be_is_named() {
 
 #[test]
 fn a_data_folder_has_one_server() {
-    let data = tempfile::tempdir().unwrap();
+    let data = private_folder();
     let server = Server::start(data.path(), &[]);
     let complaint = complaint(&["--data", text(data.path()), "--listen", "127.0.0.1:0"]);
     assert!(complaint.contains("another pm-server uses"), "{complaint}");
@@ -187,7 +198,7 @@ fn a_data_folder_has_one_server() {
 #[test]
 fn a_key_that_others_may_read_is_refused() {
     use std::os::unix::fs::PermissionsExt;
-    let data = tempfile::tempdir().unwrap();
+    let data = private_folder();
     drop(Server::start(data.path(), &[]));
     let key = data.path().join("signing-key.pem");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
@@ -200,9 +211,26 @@ fn a_key_that_others_may_read_is_refused() {
 
 #[cfg(unix)]
 #[test]
+fn a_data_folder_that_others_may_look_into_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let data = private_folder();
+    for (mode, warned) in [(0o755, true), (0o700, false)] {
+        fs::set_permissions(data.path(), fs::Permissions::from_mode(mode)).unwrap();
+        let mut server = Server::start(data.path(), &["--drain-delay", "0s"]);
+        server.signal("TERM");
+        assert_eq!(server.wait().code(), Some(0));
+        let mut log = String::new();
+        server.log.read_to_string(&mut log).unwrap();
+        let said = log.contains("WARN") && log.contains("mode 0755") && log.contains("chmod 700");
+        assert_eq!(said, warned, "{log}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
 fn a_signal_ends_it_in_order() {
     for name in ["TERM", "INT"] {
-        let data = tempfile::tempdir().unwrap();
+        let data = private_folder();
         let mut server = Server::start(data.path(), &["--drain-delay", "0s"]);
         assert!(server.get("/health/ready").starts_with("HTTP/1.1 200"));
         server.signal(name);
@@ -220,7 +248,7 @@ fn a_signal_ends_it_in_order() {
 #[cfg(unix)]
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let data = tempfile::tempdir().unwrap();
+    let data = private_folder();
     let mut server = Server::start(data.path(), &["--drain-delay", "1h"]);
     server.signal("TERM");
     let mut line = String::new();
@@ -256,7 +284,7 @@ fn a_setting_that_is_wrong_is_named_wherever_it_comes_from() {
 
 #[test]
 fn a_variable_does_not_stand_in_the_way_of_a_command() {
-    let data = tempfile::tempdir().unwrap();
+    let data = private_folder();
     let _server = Server::start(data.path(), &[]);
     let output = pm_server(&["token", "--subject", "ada"])
         .env("PM_SERVER_DATA", data.path())

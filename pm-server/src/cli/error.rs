@@ -9,6 +9,15 @@ pub enum Error {
     /// The server, or the way there.
     #[error(transparent)]
     Client(#[from] client::Error),
+    /// There is no token, and one that is made here is not sent to another machine.
+    #[error(
+        "{host} is not this machine: give a token with --token; `pm-server token` makes one where \
+         the server's data folder is"
+    )]
+    Elsewhere {
+        /// Where the server is.
+        host: String,
+    },
     /// There is no token, and none can be made.
     #[error("{0}; or give a token with --token")]
     Key(#[from] KeyError),

@@ -22,7 +22,7 @@ pub use self::{
     error::Error,
     serve::{ServeError, serve},
     signals::Signals,
-    target::{ADDRESS_FILE, Target},
+    target::Target,
     token::token,
 };
 
@@ -32,7 +32,8 @@ pub struct WatchArgs {
     /// Which server, and as whom.
     #[command(flatten)]
     pub target: Target,
-    /// Show what happened so far first, from the first event on
+    /// Show what happened so far first, from the first event on; if that is more than 10,000 events
+    /// ago, which a server does not resume, begin with a snapshot
     #[arg(long)]
     pub since_start: bool,
 }

@@ -65,6 +65,13 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<Ended, ServeError> {
     let folder = DataFolder::open(&settings.data.folder)?;
+    if let Some(mode) = folder.open_to_others() {
+        let path = folder.path().display();
+        tracing::warn!(
+            "others than its owner may look into the data folder {path} (mode {mode:04o}); \
+             make it private: chmod 700 {path}"
+        );
+    }
     let (keys, new_key) = Keys::load_or_create(folder.path())?;
     let storage = Arc::new(Files::new(folder.tenants()));
     let registry = Registry::new(storage, clock.clone(), RegistryLimits::default());

@@ -100,7 +100,7 @@ pub struct Serve {
 
     /// Frames on the sockets of one user
     #[arg(long, env = ENV_FRAME_LIMIT, value_name = "QUOTA",
-          default_value = "2000/second burst 5000")]
+          default_value = "10000/second burst 20000")]
     pub frame_limit: Quota,
 
     /// Address blocks of the proxies in front, separated by commas, like 10.0.0.0/8; without them,
@@ -228,6 +228,7 @@ mod tests {
             assert_eq!(serve.listen, "127.0.0.1:7171".parse().unwrap());
             assert_eq!(serve.tenants, ["demo".parse().unwrap()]);
             assert_eq!(serve.rate_limit, Quota::per_minute(300).burst(100));
+            assert_eq!(serve.frame_limit, Quota::per_second(10_000).burst(20_000));
             assert_eq!(serve.drain_timeout, Duration::from_secs(10));
             assert!(serve.allowed_origins.is_empty());
         }

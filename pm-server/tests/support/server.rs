@@ -12,10 +12,11 @@ use pm_server::{
     auth,
     client::{Connection, Options, Token},
 };
+use sqlx::{ConnectOptions, Row, sqlite::SqliteConnectOptions};
 
 /// How often something that happens in another process is looked for, and how long at most.
 const POLL: Duration = Duration::from_millis(2);
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub struct Server {
@@ -35,7 +36,10 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         let child = spawn(folder.path(), "127.0.0.1:0", tenants);
         let address = folder.path().join("address");
-        let address = until(|| std::fs::read_to_string(&address).ok()?.trim().parse().ok()).await;
+        let address = until("the server came up", || {
+            std::fs::read_to_string(&address).ok()?.trim().parse().ok()
+        })
+        .await;
         Self {
             child,
             tenants: tenants.to_owned(),
@@ -53,6 +57,22 @@ impl Server {
     /// On the same folder and the same address.
     pub fn restart(&mut self) {
         self.child = spawn(self.folder.path(), &self.address.to_string(), &self.tenants);
+    }
+
+    /// Checks the file of a tenant as it is, without changing it. The server must be down.
+    pub async fn check_integrity(&self, tenant: &str) {
+        let file = self.folder.path().join(format!("tenants/{tenant}.sqlite"));
+        let mut connection = SqliteConnectOptions::new()
+            .filename(file)
+            .read_only(true)
+            .connect()
+            .await
+            .expect("the file opens");
+        let row = sqlx::query("PRAGMA integrity_check")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        assert_eq!(row.get::<String, _>(0), "ok");
     }
 
     pub fn options(&self) -> Options {
@@ -97,14 +117,15 @@ pub async fn connect(options: &Options) -> Connection {
     }
 }
 
-async fn until<T>(mut found: impl FnMut() -> Option<T>) -> T {
+/// Waits for something that happens in another process.
+pub async fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     let clock = Clock::system();
     let deadline = clock.now() + PATIENCE;
     loop {
         if let Some(found) = found() {
             return found;
         }
-        assert!(clock.now() < deadline, "the server did not come up");
+        assert!(clock.now() < deadline, "never: {what}");
         clock.sleep_until(clock.now() + POLL).await;
     }
 }

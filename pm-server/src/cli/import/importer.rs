@@ -57,6 +57,8 @@ enum Outcome {
     Done(u64),
     /// The server will not have it.
     Refused,
+    /// The server had it, or what it is part of, and somebody deleted that.
+    Deleted,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -173,13 +175,8 @@ impl<'a> Importer<'a> {
     pub(super) fn refused(&mut self, step: usize, reason: String) {
         self.due.remove(&step);
         self.states[step].outcome = Some(Outcome::Refused);
-        if let Some(item) = &self.steps[step].item {
-            self.settled += 1;
-            self.report.refused.push(Refused {
-                line: item.line,
-                title: item.title.clone(),
-                reason,
-            });
+        if let Some(refused) = self.not_imported(step, reason) {
+            self.report.refused.push(refused);
         }
     }
 
@@ -191,6 +188,7 @@ impl<'a> Importer<'a> {
     pub(super) fn report(mut self, skipped: Vec<Skipped>) -> Report {
         self.report.skipped = skipped;
         self.report.refused.sort_by_key(|refused| refused.line);
+        self.report.deleted.sort_by_key(|deleted| deleted.line);
         self.report
     }
 
@@ -204,6 +202,24 @@ impl<'a> Importer<'a> {
         }
     }
 
+    /// Somebody deleted it, and an import does not undo that.
+    fn deleted(&mut self, step: usize, reason: &str) {
+        self.states[step].outcome = Some(Outcome::Deleted);
+        if let Some(deleted) = self.not_imported(step, reason.to_owned()) {
+            self.report.deleted.push(deleted);
+        }
+    }
+
+    fn not_imported(&mut self, step: usize, reason: String) -> Option<Refused> {
+        let item = self.steps[step].item.as_ref()?;
+        self.settled += 1;
+        Some(Refused {
+            line: item.line,
+            title: item.title.clone(),
+            reason,
+        })
+    }
+
     /// What this import sent before it lost the answer is replayed too, and still its own doing.
     fn is_new(&self, step: usize, ok: &pb::Ok) -> bool {
         let since_start = self.start.is_some_and(|start| ok.rev > start.rev);
@@ -213,6 +229,13 @@ impl<'a> Importer<'a> {
     fn rejected(&mut self, sent: Sent, rejection: Rejection, now: Tick) -> Result<(), Error> {
         let Sent { step, sending } = sent;
         match rejection.code() {
+            // What the line says has changed since it was imported, and its id is still the one of
+            // something deleted.
+            pb::Code::AlreadyExists
+                if self.steps[step].item.is_some() && rejection.as_schema().current.is_none() =>
+            {
+                self.deleted(step, "it was deleted on the server");
+            }
             // Somebody may have edited it since; that is theirs.
             pb::Code::AlreadyExists => self.done(sent, false),
             _ if rejection.is_temporary() => {
@@ -221,6 +244,10 @@ impl<'a> Importer<'a> {
             }
             // The parent is not there yet: it is on its way again, or was when this one was looked at.
             pb::Code::NotFound if self.was_early(step, sending) => self.again(step),
+            // The parent was there before this was sent, and is not: only deleting does that.
+            pb::Code::NotFound if self.is_below_an_item(step) => {
+                self.deleted(step, "what it is part of was deleted on the server");
+            }
             pb::Code::Unauthenticated
             | pb::Code::Forbidden
             | pb::Code::UnknownTenant
@@ -237,8 +264,13 @@ impl<'a> Importer<'a> {
         match self.needs(step) {
             None => self.steps[step].needs.is_some(),
             Some(Outcome::Done(needed)) => needed > sending,
-            Some(Outcome::Refused) => false,
+            Some(Outcome::Refused | Outcome::Deleted) => false,
         }
+    }
+
+    fn is_below_an_item(&self, step: usize) -> bool {
+        let needed = self.steps[step].needs;
+        needed.is_some_and(|needed| self.steps[needed].item.is_some())
     }
 
     fn again(&mut self, step: usize) {

@@ -66,7 +66,8 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
 
 /// Imports the plan in `bytes` and writes to `out` how it goes; the last line is the [`Report`].
 ///
-/// What the server has already, by id, is left as it is there. A connection that is lost is made
+/// What the server has already, by id, is left as it is there, and what was deleted there stays deleted;
+/// see [`Report::deleted`]. A connection that is lost is made
 /// again, with backoff, and what was not acknowledged is sent again.
 ///
 /// # Errors

@@ -50,6 +50,16 @@ fn error(code: pb::Code, retry_after_ms: u64) -> Answer {
     }))
 }
 
+/// The id belongs to something that is there.
+fn in_use() -> Answer {
+    let current = pb::error::Current::CurrentItem(pb::WorkItem::default());
+    Err(Rejection::from(pb::Error {
+        code: pb::Code::AlreadyExists as i32,
+        current: Some(current),
+        ..pb::Error::default()
+    }))
+}
+
 /// Sends everything that may be sent, under frame ids of 100 plus the step, and returns the steps.
 fn send(importer: &mut Importer<'_>, now: Tick) -> Vec<usize> {
     let mut sent = Vec::new();
@@ -97,7 +107,7 @@ fn what_is_there_already_is_not_new() {
     let mut importer = connected(&steps);
     send(&mut importer, at(0));
     answer(&mut importer, 0, ok(1, true));
-    answer(&mut importer, 1, error(pb::Code::AlreadyExists, 0));
+    answer(&mut importer, 1, in_use());
     for step in 2..=6 {
         answer(&mut importer, step, ok(1, true));
     }
@@ -105,6 +115,34 @@ fn what_is_there_already_is_not_new() {
     assert_eq!(
         report,
         "imported: 2 epics, 2 stories, 2 tasks, 0 skipped, 0 new\n"
+    );
+}
+
+#[test]
+fn what_was_deleted_stays_so_and_is_said() {
+    let steps = steps(PLAN);
+    let mut importer = connected(&steps);
+    send(&mut importer, at(0));
+    answer(&mut importer, 0, ok(1, true));
+    answer(&mut importer, 1, ok(2, true));
+    // `a` is deleted, `b` below it is a new line, and `c` was moved away before.
+    answer(&mut importer, 3, error(pb::Code::NotFound, 0));
+    answer(&mut importer, 2, error(pb::Code::AlreadyExists, 0));
+    answer(&mut importer, 4, in_use());
+    // It was asked before its parent's answer came, and has to ask again.
+    assert_eq!(send(&mut importer, at(0)), [3]);
+    answer(&mut importer, 3, error(pb::Code::NotFound, 0));
+    answer(&mut importer, 5, ok(3, true));
+    answer(&mut importer, 6, ok(4, false));
+    assert_eq!(importer.next(at(0)), Next::Finished);
+    assert_eq!(importer.settled(), 6);
+    let report = importer.report(Vec::new());
+    assert!(report.refused.is_empty());
+    assert_eq!(
+        report.to_string(),
+        "not imported: line 3, \"a\": it was deleted on the server\n\
+         not imported: line 4, \"b\": what it is part of was deleted on the server\n\
+         imported: 2 epics, 1 stories, 1 tasks, 0 skipped, 1 new\n"
     );
 }
 
@@ -156,9 +194,9 @@ fn a_child_that_was_answered_late_is_sent_again() {
     let report = importer.report(Vec::new());
     assert_eq!(
         report.to_string(),
-        "not imported: line 3, \"a\": because\n\
-         not imported: line 4, \"b\": because\n\
-         not imported: line 5, \"c\": because\n\
+        "not imported: line 3, \"a\": what it is part of was deleted on the server\n\
+         not imported: line 4, \"b\": what it is part of was deleted on the server\n\
+         not imported: line 5, \"c\": what it is part of was deleted on the server\n\
          imported: 2 epics, 1 stories, 0 tasks, 0 skipped, 3 new\n"
     );
 }
