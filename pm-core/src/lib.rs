@@ -5,11 +5,14 @@ pub mod body;
 pub mod client_ip;
 pub mod clock;
 pub mod context;
+pub mod degrade;
 pub mod identity;
 pub mod problem;
 
 #[cfg(feature = "axum")]
 mod axum;
+mod bell;
+mod sync;
 
 pub use self::body::ResponseBody;
 pub use self::client_ip::{ClientIp, ClientIpLayer, PeerAddr, TrustedProxies};

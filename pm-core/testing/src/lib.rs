@@ -5,12 +5,15 @@
 //!   or to fail through its [`ProbeHandle`].
 //! * [`contract`] holds what tower asks of every layer, as functions to be called on one.
 //! * [`drive`] runs a future that waits for nothing outside itself.
+//! * [`Log`] holds what is logged, line by line.
 //!
 //! Nothing here needs a runtime.
 
 pub mod contract;
 mod drive;
+mod log;
 mod probe;
 
 pub use self::drive::drive;
+pub use self::log::Log;
 pub use self::probe::{ProbeError, ProbeFuture, ProbeHandle, ServiceProbe};
