@@ -8,6 +8,8 @@ pub mod context;
 pub mod degrade;
 pub mod identity;
 pub mod problem;
+#[cfg(feature = "reload")]
+pub mod reload;
 
 #[cfg(feature = "axum")]
 mod axum;

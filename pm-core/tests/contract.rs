@@ -55,6 +55,8 @@ const _: () = {
     shareable::<TraceParent>();
     shareable::<TrustedProxies>();
 
+    #[cfg(feature = "reload")]
+    shareable::<pm_core::reload::Setting<String>>();
 
     const fn sendable<T: Send + Sync>() {}
     sendable::<ResponseBody<()>>();
