@@ -8,6 +8,8 @@ pub mod context;
 pub mod degrade;
 pub mod identity;
 pub mod problem;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "reload")]
 pub mod reload;
 

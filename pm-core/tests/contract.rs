@@ -55,6 +55,8 @@ const _: () = {
     shareable::<TraceParent>();
     shareable::<TrustedProxies>();
 
+    #[cfg(feature = "redis")]
+    shareable::<pm_core::redis::Redis>();
     #[cfg(feature = "reload")]
     shareable::<pm_core::reload::Setting<String>>();
 
