@@ -8,7 +8,8 @@ use pm_core::redis::{Command, Endpoint, Error, Options, Redis, Reply, Script};
 use pm_core::{Clock, Tick};
 use pm_testing::{RedisCluster, RedisServer};
 
-const DEADLINE: Duration = Duration::from_millis(20);
+/// Long enough that only a node that is gone misses it, on a machine that is busy with other tests.
+const DEADLINE: Duration = Duration::from_millis(100);
 const SCHEDULING: Duration = Duration::from_millis(200);
 
 async fn connect(cluster: &RedisCluster, deadline: Duration) -> Redis {
@@ -90,13 +91,17 @@ async fn a_replica_that_takes_over_is_found_without_a_restart() {
     let before = redis.stats();
     cluster.kill_primary_of("key");
     let failed = until_answered(&redis, "key", Duration::from_secs(20)).await;
-    assert!(failed > 0, "nobody noticed");
-    cluster.wait_until_ok();
-    until_answered(&redis, "key", Duration::from_secs(5)).await;
     let stats = redis.stats();
-    assert!(
-        stats.local - before.local > failed / 2,
-        "most are answered at once: {stats:?}"
+    assert_eq!(
+        stats.fallen - before.fallen,
+        1,
+        "one switch in each direction"
+    );
+    assert_eq!(stats.risen - before.risen, 1);
+    assert_eq!(
+        stats.local - before.local,
+        failed - 1,
+        "all but the first are told at once"
     );
 
     // Every part of it works again.

@@ -41,7 +41,6 @@ struct Counts {
 
 /// Who is to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(clippy::exhaustive_enums, reason = "there is no third answer")]
 pub enum State {
     /// The fallback: the primary is not asked.
     Down,

@@ -4,7 +4,9 @@ use super::Argument;
 
 /// A command with its arguments.
 ///
-/// In a cluster it goes to whoever serves its first key.
+/// In a cluster it goes to whoever serves its first key. All callers share a connection: what blocks
+/// (`BLPOP`), subscribes, or changes the connection (`SELECT`, `WATCH`, `MULTI`) is not for it; what
+/// must not come apart is a [`Script`](super::Script).
 #[derive(Clone)]
 pub struct Command(redis::Cmd);
 
