@@ -5,11 +5,18 @@ pub mod body;
 pub mod client_ip;
 pub mod clock;
 pub mod context;
+pub mod degrade;
 pub mod identity;
 pub mod problem;
+#[cfg(feature = "redis")]
+pub mod redis;
+#[cfg(feature = "reload")]
+pub mod reload;
 
 #[cfg(feature = "axum")]
 mod axum;
+mod bell;
+mod sync;
 
 pub use self::body::ResponseBody;
 pub use self::client_ip::{ClientIp, ClientIpLayer, PeerAddr, TrustedProxies};

@@ -1,14 +1,13 @@
 //! What `ContextLayer` does to a request, its answer, its logs and its problems.
 
 use std::convert::Infallible;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use pm_core::{Clock, Context, ContextLayer, Problem};
+use pm_testing::Log;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::Level;
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -122,40 +121,9 @@ async fn a_problem_made_before_the_first_poll_has_the_id() {
     assert!(String::from_utf8_lossy(response.body()).contains(r#""request_id":"early""#));
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0
-            .lock()
-            .expect("no panic while held")
-            .extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 #[tokio::test]
 async fn what_is_logged_on_the_way_names_the_request_and_the_trace() {
-    let lines = Lines::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(lines.clone())
-        .with_ansi(false)
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
-
+    let log = Log::capture(Level::INFO);
     let service = layer().layer(service_fn(async |_: Request<()>| {
         tokio::task::yield_now().await;
         tracing::info!("working");
@@ -168,7 +136,7 @@ async fn what_is_logged_on_the_way_names_the_request_and_the_trace() {
         .expect("a valid request");
     service.oneshot(request).await.expect("infallible");
 
-    let log = String::from_utf8(lines.0.lock().expect("no panic").clone()).expect("UTF-8");
+    let log = log.lines().join("\n");
     assert!(
         log.contains(r#"request{request_id="abc" trace_id=4bf92f3577b34da6a3ce929d0e0e4736}"#),
         "{log}"

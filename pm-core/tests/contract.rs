@@ -3,6 +3,7 @@
 use http::{Request, Response};
 use pm_core::client_ip::ClientIpService;
 use pm_core::context::ContextService;
+use pm_core::degrade::Switch;
 use pm_core::{
     ClientIp, ClientIpLayer, Clock, Context, ContextLayer, Identity, PeerAddr, Problem, RequestId,
     ResponseBody, Tick, TraceParent, TrustedProxies,
@@ -49,9 +50,15 @@ const _: () = {
     shareable::<PeerAddr>();
     shareable::<Problem>();
     shareable::<RequestId>();
+    shareable::<Switch>();
     shareable::<Tick>();
     shareable::<TraceParent>();
     shareable::<TrustedProxies>();
+
+    #[cfg(feature = "redis")]
+    shareable::<pm_core::redis::Redis>();
+    #[cfg(feature = "reload")]
+    shareable::<pm_core::reload::Setting<String>>();
 
     const fn sendable<T: Send + Sync>() {}
     sendable::<ResponseBody<()>>();

@@ -19,6 +19,8 @@ mod manual;
 mod sleep;
 mod tick;
 mod uuid_v7;
+#[cfg(feature = "tokio")]
+mod within;
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,6 +32,8 @@ pub use self::manual::ManualTime;
 #[cfg(feature = "tokio")]
 pub use self::sleep::Sleep;
 pub use self::tick::Tick;
+#[cfg(feature = "tokio")]
+pub use self::within::{Elapsed, Within};
 
 /// A source of monotonic time and of wall time: a handle that is cheap to clone.
 ///

@@ -5,12 +5,18 @@
 //!   or to fail through its [`ProbeHandle`].
 //! * [`contract`] holds what tower asks of every layer, as functions to be called on one.
 //! * [`drive`] runs a future that waits for nothing outside itself.
+//! * [`RedisServer`], [`RedisCluster`] and [`PostgresServer`] are real ones, on loopback ports.
+//! * [`Log`] holds what is logged, line by line.
 //!
 //! Nothing here needs a runtime.
 
 pub mod contract;
 mod drive;
+mod log;
 mod probe;
+mod servers;
 
 pub use self::drive::drive;
+pub use self::log::Log;
 pub use self::probe::{ProbeError, ProbeFuture, ProbeHandle, ServiceProbe};
+pub use self::servers::{PostgresServer, RedisCluster, RedisServer};
