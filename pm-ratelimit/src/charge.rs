@@ -78,6 +78,11 @@ impl Charge {
         self
     }
 
+    /// The same charge under another quota, which is its ceiling, too.
+    pub(crate) const fn with_quota(self, quota: Quota) -> Self {
+        Self::new(self.bucket, quota, self.cost).with_mode(self.mode)
+    }
+
     /// Which bucket is charged.
     #[must_use]
     pub const fn bucket(&self) -> BucketId {
@@ -143,6 +148,10 @@ impl Charges {
     /// If there are eight already.
     pub fn push(&mut self, charge: Charge) -> Result<(), TooManyCharges> {
         self.0.try_push(charge).map_err(|_| TooManyCharges)
+    }
+
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [Charge] {
+        &mut self.0
     }
 
     /// The charges, in the order in which they were added.
