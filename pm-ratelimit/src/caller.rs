@@ -4,6 +4,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use http::header::CONTENT_TYPE;
+use http::{Extensions, HeaderMap};
+use pm_core::{ClientIp, Identity, PeerAddr, TrustedProxies};
+
+use crate::Subject;
+
 /// The API key that a request was authenticated with, for rules by [`By::ApiKey`](crate::By::ApiKey).
 ///
 /// Put there a key that has been verified, and nothing that the client merely claims.
@@ -32,10 +38,6 @@ impl ApiKey {
     pub fn new(key: impl Into<Arc<str>>) -> Self {
         Self(key.into())
     }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl CustomSubject {
@@ -47,14 +49,58 @@ impl CustomSubject {
             value: value.into(),
         }
     }
+}
 
-    pub(crate) const fn kind(&self) -> &'static str {
-        self.kind
-    }
+/// Before authentication: the address and the connection.
+pub(crate) fn at_the_edge<'r>(
+    headers: &HeaderMap,
+    extensions: &'r Extensions,
+    proxies: &TrustedProxies,
+) -> Subject<'r> {
+    locate(Subject::new(), headers, extensions, proxies)
+}
 
-    pub(crate) fn value(&self) -> &str {
-        &self.value
+/// Behind authentication: everything.
+pub(crate) fn identified<'r>(
+    headers: &HeaderMap,
+    extensions: &'r Extensions,
+    proxies: &TrustedProxies,
+) -> Subject<'r> {
+    let mut subject = (extensions.get::<Identity>()).map_or(Subject::new(), Subject::identity);
+    if let Some(ApiKey(key)) = extensions.get() {
+        subject = subject.api_key(key);
     }
+    if let Some(CustomSubject { kind, value }) = extensions.get() {
+        subject = subject.custom(kind, value);
+    }
+    locate(subject, headers, extensions, proxies)
+}
+
+fn locate<'r>(
+    mut subject: Subject<'r>,
+    headers: &HeaderMap,
+    extensions: &'r Extensions,
+    proxies: &TrustedProxies,
+) -> Subject<'r> {
+    if let Some(ConnectionId(number)) = extensions.get() {
+        subject = subject.connection(*number);
+    }
+    let found = extensions.get::<ClientIp>().copied();
+    let client = found.or_else(|| {
+        let PeerAddr(peer) = extensions.get()?;
+        Some(proxies.client_ip(peer.ip(), headers))
+    });
+    match client {
+        Some(client) => subject.client(client),
+        None => subject,
+    }
+}
+
+/// Whether a request is a call of gRPC, which wants its refusals as a status of gRPC.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Without the key.

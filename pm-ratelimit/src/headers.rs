@@ -178,6 +178,15 @@ pub(crate) fn policy(name: &PolicyName, quota: &Quota) -> HeaderValue {
     field.finish()
 }
 
+/// `RateLimit-Policy` for so many requests at the same time.
+pub(crate) fn concurrency(name: &PolicyName, limit: u32) -> HeaderValue {
+    let mut field = Field::new();
+    field.item(name);
+    field.parameter(";q=", limit.into());
+    field.0.extend_from_slice(b";qu=\"concurrent-requests\"");
+    field.finish()
+}
+
 /// For an answer that was not made from a problem and does not say yet.
 pub(crate) fn ensure_retry_after(headers: &mut HeaderMap, wait: std::time::Duration) {
     headers

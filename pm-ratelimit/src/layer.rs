@@ -3,12 +3,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
 use http::{Extensions, HeaderMap, Request, Response};
-use pm_core::{ClientIp, Identity, PeerAddr};
 use tower_layer::Layer;
 
-use crate::caller::{ApiKey, ConnectionId, Cost, CustomSubject};
+use crate::caller::{self, Cost, is_grpc};
 use crate::limiter::{Decided, PendingDecision};
 use crate::op::Target;
 use crate::rules::Compiled;
@@ -34,13 +32,14 @@ use crate::{By, Limiter, Op, Quota, RateLimit, Reason, Refusal, Stage, Subject, 
 /// # Ok::<(), pm_ratelimit::InvalidRules>(())
 /// ```
 ///
-/// **Whose request it is** stands in its extensions. The client is the [`ClientIp`], which
+/// **Whose request it is** stands in its extensions. The client is the [`ClientIp`](pm_core::ClientIp), which
 /// [`ClientIpLayer`](pm_core::ClientIpLayer) puts there: it belongs outside this layer. Without one
-/// it is found from the [`PeerAddr`], believing the
+/// it is found from the [`PeerAddr`](pm_core::PeerAddr), believing the
 /// [proxies](crate::LimiterBuilder::proxies) of the limiter. A request with neither is answered with
 /// 500 if a rule needs it, and an error is logged, once: to put all such clients into one bucket
-/// would let any of them lock out the others. The user is the [`Identity`]; there may also be an
-/// [`ApiKey`], a [`ConnectionId`] and a [`CustomSubject`]. At the edge, only client and connection
+/// would let any of them lock out the others. The user is the [`Identity`](pm_core::Identity); there may also be an
+/// [`ApiKey`](caller::ApiKey), a
+/// [`ConnectionId`](caller::ConnectionId) and a [`CustomSubject`](caller::CustomSubject). At the edge, only client and connection
 /// are looked for.
 ///
 /// **Which rules apply** is told by the route that axum has chosen (feature `axum`), or else by the
@@ -205,6 +204,7 @@ impl Admission {
         }
         let refusal = Refusal {
             ruling: Some(&ruling),
+            policy: None,
             reason: if ruling.is_failed() {
                 Reason::StoreUnavailable
             } else if ruling.is_never() {
@@ -235,29 +235,10 @@ impl Admission {
     }
 
     fn subject<'r>(&self, headers: &HeaderMap, extensions: &'r Extensions) -> Subject<'r> {
-        let mut subject = Subject::new();
-        if self.stage == Stage::Identified {
-            if let Some(identity) = extensions.get::<Identity>() {
-                subject = Subject::identity(identity);
-            }
-            if let Some(key) = extensions.get::<ApiKey>() {
-                subject = subject.api_key(key.as_str());
-            }
-            if let Some(custom) = extensions.get::<CustomSubject>() {
-                subject = subject.custom(custom.kind(), custom.value());
-            }
-        }
-        if let Some(ConnectionId(number)) = extensions.get() {
-            subject = subject.connection(*number);
-        }
-        let client = extensions.get::<ClientIp>().copied().or_else(|| {
-            let PeerAddr(peer) = extensions.get()?;
-            let proxies = &self.limiter.settings().proxies;
-            Some(proxies.client_ip(peer.ip(), headers))
-        });
-        match client {
-            Some(client) => subject.client(client),
-            None => subject,
+        let proxies = &self.limiter.settings().proxies;
+        match self.stage {
+            Stage::Edge => caller::at_the_edge(headers, extensions, proxies),
+            Stage::Identified => caller::identified(headers, extensions, proxies),
         }
     }
 
@@ -286,6 +267,7 @@ impl Admission {
     fn refuse(&self, reason: Reason, asker: Asker) -> Step {
         let response = (self.refuse)(&Refusal {
             ruling: None,
+            policy: None,
             reason,
             retry_after: None,
             grpc: asker.grpc,
@@ -296,9 +278,7 @@ impl Admission {
 
 impl Asker {
     fn of(headers: &HeaderMap) -> Self {
-        let grpc = headers
-            .get(CONTENT_TYPE)
-            .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+        let grpc = is_grpc(headers);
         Self { grpc }
     }
 }

@@ -5,6 +5,7 @@ pub mod algorithm;
 pub mod caller;
 pub mod future;
 pub mod headers;
+pub mod in_flight;
 pub mod store;
 pub mod telemetry;
 pub mod user_quotas;
@@ -48,7 +49,7 @@ pub use self::rules::{
     STANDARD_ROLES, Stage,
 };
 pub use self::service::RateLimit;
-pub use self::store::{MemoryStore, RateLimitStore};
+pub use self::store::{MemoryStore, RateLimitStore, Refusals};
 pub use self::subject::{Subject, User};
 pub use self::telemetry::Stats;
 pub use self::user_quotas::{CachedUserQuotas, Lookup, MemoryUserQuotas, UserQuotas};

@@ -17,6 +17,8 @@ const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-m
 #[derive(Clone, Copy, Debug)]
 pub struct Refusal<'a> {
     pub(crate) ruling: Option<&'a Ruling>,
+    /// Where it is not by a ruling.
+    pub(crate) policy: Option<&'a PolicyName>,
     pub(crate) reason: Reason,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) grpc: bool,
@@ -26,6 +28,9 @@ pub struct Refusal<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
+    /// There are as many requests or sockets at the same time as there may be: see
+    /// [`InFlightLayer`](crate::in_flight::InFlightLayer).
+    InFlight,
     /// A quota is used up for now.
     Limited,
     /// The path of the request has no normal form, so that it cannot be told which rule is meant.
@@ -43,7 +48,7 @@ impl Refusal<'_> {
     /// The rules that refuse. None if the reason is another than a quota.
     pub fn policies(&self) -> impl Iterator<Item = &PolicyName> {
         let violated = self.ruling.map(Ruling::violated).into_iter().flatten();
-        violated.map(|part| &part.rule.name)
+        violated.map(|part| &part.rule.name).chain(self.policy)
     }
 
     /// Why the request is refused.
@@ -80,7 +85,7 @@ impl Refusal<'_> {
     pub fn problem(&self) -> Problem {
         let problem = Problem::new(self.status());
         let problem = match self.reason {
-            Reason::Limited => problem.with_type(
+            Reason::InFlight | Reason::Limited => problem.with_type(
                 "https://iana.org/assignments/http-problem-types#quota-exceeded",
                 "Request cannot be satisfied as assigned quota has been exceeded",
             ),
@@ -103,7 +108,7 @@ impl Refusal<'_> {
 
     const fn status(&self) -> StatusCode {
         match self.reason {
-            Reason::Limited => StatusCode::TOO_MANY_REQUESTS,
+            Reason::InFlight | Reason::Limited => StatusCode::TOO_MANY_REQUESTS,
             Reason::MalformedPath => StatusCode::BAD_REQUEST,
             Reason::Never => StatusCode::PAYLOAD_TOO_LARGE,
             Reason::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -113,6 +118,7 @@ impl Refusal<'_> {
 
     const fn detail(&self) -> &'static str {
         match self.reason {
+            Reason::InFlight => "too many at the same time: wait until one of them is done",
             Reason::Limited => "too many requests: wait as long as the header Retry-After says",
             Reason::MalformedPath => {
                 "the path can be read in more than one way: send it in its normal form"
@@ -129,7 +135,7 @@ impl Refusal<'_> {
     /// other than 200 would reach the caller as `UNAVAILABLE`, which clients retry at once.
     fn grpc_status(&self) -> Response<Bytes> {
         let status = match self.reason {
-            Reason::Limited | Reason::Never => "8",
+            Reason::InFlight | Reason::Limited | Reason::Never => "8",
             Reason::MalformedPath => "3",
             Reason::StoreUnavailable => "14",
             Reason::UnknownClient => "13",

@@ -3,6 +3,7 @@
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod memory;
+mod refusals;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use pm_core::Tick;
 use crate::{Charge, Charges, Decision, Error};
 
 pub use self::memory::{MemoryStats, MemoryStore};
+pub use self::refusals::Refusals;
 
 /// Keeps buckets and decides on charges.
 ///
