@@ -8,7 +8,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use pm_core::{Clock, Tick};
-use pm_ratelimit::{BucketId, Charge, Limiter, MemoryStore, Quota, RateLimitStore, Subject};
+use pm_ratelimit::{
+    BucketId, By, Charge, Limiter, MemoryStore, Op, Quota, RateLimitStore, Rule, Rules,
+    STANDARD_ROLES, Stage, Subject,
+};
 
 const RUNS: usize = 11;
 const ROUNDS: u64 = 1_000_000;
@@ -52,6 +55,25 @@ fn main() {
         median(rounds, |round| {
             let spread = round.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 44;
             wide.try_check(&Subject::new().connection(spread % 1_000_000), 1)
+        }),
+    );
+
+    let by = |by| {
+        Rule::always()
+            .by(by)
+            .quota(generous)
+            .stage(Stage::Identified)
+    };
+    let rules = Rules::new()
+        .rule("client", by(By::Client))
+        .rule("user", by(By::User).roles(STANDARD_ROLES))
+        .rule("task", Rule::on("task.*").by(By::User).quota(generous));
+    let limiter = Limiter::builder(rules).build().expect("valid rules");
+    let subject = Subject::user("ada").client(addr);
+    report(
+        "three rules, two subjects",
+        median(rounds, |_| {
+            limiter.try_check(&subject, Op::new("task.update"))
         }),
     );
 

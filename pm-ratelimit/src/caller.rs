@@ -1,5 +1,5 @@
 //! What other layers may put into the extensions of a request, beside
-//! [`Identity`](pm_core::Identity) and [`ClientIp`](pm_core::ClientIp).
+//! [`Identity`] and [`ClientIp`].
 
 use std::fmt;
 use std::sync::Arc;

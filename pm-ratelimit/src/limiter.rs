@@ -187,7 +187,8 @@ impl Limiter {
     }
 
     /// The same without waiting: `None` if the store or the quotas of users cannot answer without. A
-    /// memory store always can, and allocates nothing for it.
+    /// memory store always can, and allocates nothing for it, but for a
+    /// place among the readers of the rules on the first decision of a thread.
     pub fn try_check<'a>(&self, subject: &Subject<'_>, op: impl Into<Op<'a>>) -> Option<Verdict> {
         let op = op.into();
         // Borrowed and not cloned, so that checks on many cores do not meet at one counter.
