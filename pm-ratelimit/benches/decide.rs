@@ -8,7 +8,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use pm_core::{Clock, Tick};
-use pm_ratelimit::{BucketId, Charge, Limiter, MemoryStore, Quota, RateLimitStore, Subject};
+use pm_ratelimit::{
+    BucketId, By, Charge, Limiter, MemoryStore, Op, Quota, RateLimitStore, Rule, Rules,
+    STANDARD_ROLES, Stage, Subject,
+};
 
 const RUNS: usize = 11;
 const ROUNDS: u64 = 1_000_000;
@@ -30,19 +33,19 @@ fn main() {
     let addr: IpAddr = [192, 0, 2, 1].into();
     report(
         "one client",
-        median(rounds, |_| limiter.try_check(&Subject::client(addr), 1)),
+        median(rounds, |_| limiter.try_check(&Subject::at(addr), 1)),
     );
     report(
         "10,000 clients in turn",
         median(rounds, |round| {
-            limiter.try_check(&Subject::connection(round % 10_000), 1)
+            limiter.try_check(&Subject::new().connection(round % 10_000), 1)
         }),
     );
 
     let refusing = Limiter::new(Quota::per_day(1));
     report(
         "one client, refused",
-        median(rounds, |_| refusing.try_check(&Subject::client(addr), 1)),
+        median(rounds, |_| refusing.try_check(&Subject::at(addr), 1)),
     );
 
     let large = Arc::new(MemoryStore::bounded(1_000_000));
@@ -51,7 +54,26 @@ fn main() {
         "1,000,000 clients at random",
         median(rounds, |round| {
             let spread = round.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 44;
-            wide.try_check(&Subject::connection(spread % 1_000_000), 1)
+            wide.try_check(&Subject::new().connection(spread % 1_000_000), 1)
+        }),
+    );
+
+    let by = |by| {
+        Rule::always()
+            .by(by)
+            .quota(generous)
+            .stage(Stage::Identified)
+    };
+    let rules = Rules::new()
+        .rule("client", by(By::Client))
+        .rule("user", by(By::User).roles(STANDARD_ROLES))
+        .rule("task", Rule::on("task.*").by(By::User).quota(generous));
+    let limiter = Limiter::builder(rules).build().expect("valid rules");
+    let subject = Subject::user("ada").client(addr);
+    report(
+        "three rules, two subjects",
+        median(rounds, |_| {
+            limiter.try_check(&subject, Op::new("task.update"))
         }),
     );
 

@@ -3,9 +3,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::Method;
+use pm_core::Identity;
 use pm_core::{Clock, Tick};
 use pm_ratelimit::{
-    BucketId, Charge, Charges, Limiter, MemoryStore, Quota, RateLimitStore, Subject,
+    BucketId, By, Charge, Charges, Limiter, MemoryStore, MemoryUserQuotas, Op, PolicyName, Quota,
+    RateLimitStore, Rule, Rules, STANDARD_ROLES, Stage, Subject, User,
 };
 
 #[test]
@@ -14,10 +17,14 @@ fn a_check_allocates_nothing_whatever_its_answer() {
     let addr: IpAddr = [192, 0, 2, 1].into();
     let info = allocation_counter::measure(|| {
         for cost in [1, 1, 1, 3] {
-            assert!(limiter.try_check(&Subject::client(addr), cost).is_some());
+            assert!(limiter.try_check(&Subject::at(addr), cost).is_some());
         }
         for number in 0..1_000 {
-            assert!(limiter.try_check(&Subject::connection(number), 1).is_some());
+            assert!(
+                limiter
+                    .try_check(&Subject::new().connection(number), 1)
+                    .is_some()
+            );
         }
     });
     assert_eq!(info.count_total, 0);
@@ -36,6 +43,53 @@ fn eight_charges_allocate_nothing() {
                 .expect("it never waits");
             assert_eq!(decision.is_admitted(), admitted);
         }
+    });
+    assert_eq!(info.count_total, 0);
+}
+
+#[test]
+fn rules_roles_paths_and_quotas_of_users_allocate_nothing() {
+    let by = |by| {
+        Rule::always()
+            .by(by)
+            .quota(Quota::per_day(2))
+            .stage(Stage::Identified)
+    };
+    let rules = Rules::new()
+        .rule("client", by(By::Client))
+        .rule("user", by(By::User).roles(STANDARD_ROLES))
+        .rule("everyone", by(By::Everyone).shadow())
+        .rule(
+            "task",
+            Rule::on("PUT /projects/{id}/tasks/{*rest}")
+                .by(By::User)
+                .quota(Quota::per_day(3)),
+        );
+    let quotas = MemoryUserQuotas::new();
+    let ada = Identity::new("ada")
+        .with_tenant("acme")
+        .with_roles(["admin"]);
+    quotas.assign(
+        &PolicyName::from_static("task"),
+        User::from(&ada),
+        Quota::per_day(1),
+    );
+    let limiter = Limiter::builder(rules)
+        .user_quotas(quotas)
+        .build()
+        .expect("valid rules");
+    let addr: IpAddr = [192, 0, 2, 1].into();
+    let subject = Subject::identity(&ada).client(addr);
+    // The first decision of a thread makes its place in the list of those who read the rules.
+    assert!(limiter.explain(&subject, 1).applying().count() > 0);
+    let info = allocation_counter::measure(|| {
+        let path = "/projects/%37/./tasks/a/b";
+        let op = Op::request(&Method::PUT, path).expect("a path");
+        let verdicts = [op, Op::from(1), op, Op::new("task.update"), op].map(|op| {
+            let verdict = limiter.try_check(&subject, op).expect("it never waits");
+            verdict.is_allowed()
+        });
+        assert_eq!(verdicts, [true, true, false, false, false]);
     });
     assert_eq!(info.count_total, 0);
 }

@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use http::{Request, Response};
 use pm_core::{Clock, PeerAddr, Tick};
 use pm_ratelimit::future::ResponseFuture;
+use pm_ratelimit::in_flight::{Concurrency, InFlightLayer, Permit};
 use pm_ratelimit::{
-    Charge, Charges, Decision, Error, Limiter, MemoryStore, Quota, RateLimit, RateLimitLayer,
-    RateLimitStore,
+    By, Charge, Charges, Decision, Error, Limiter, MemoryStore, PolicyName, Quota, RateLimit,
+    RateLimitLayer, RateLimitStore, Rules,
 };
 use pm_testing::{ServiceProbe, contract, drive};
 use tower::{Layer, ServiceExt};
@@ -121,10 +122,28 @@ fn a_cancelled_request_leaves_nothing_behind() {
     }
 }
 
+/// One request at a time, for everybody.
+fn in_flight(limit: u32) -> InFlightLayer {
+    let name = PolicyName::from_static("requests");
+    InFlightLayer::new(Concurrency::new(name, By::Everyone, limit))
+}
+
+#[test]
+fn a_limit_in_flight_keeps_the_contract() {
+    contract::passes_readiness_through(&in_flight(100), respond);
+    contract::calls_the_readied_instance(&in_flight(100), respond, known);
+    contract::refusal_releases_the_inner(&in_flight(0), respond, known);
+    contract::clones_are_independent(&in_flight(100), respond, known);
+    contract::cancelling_leaves_nothing_behind(&in_flight(100), respond, known);
+}
+
 const _: () = {
     const fn shareable<T: Clone + Send + Sync + 'static>() {}
     shareable::<Limiter>();
     shareable::<Quota>();
+    shareable::<Concurrency>();
+    shareable::<Permit>();
+    shareable::<Rules>();
     shareable::<RateLimit<ServiceProbe<Request<()>, Response<()>>>>();
     shareable::<RateLimitLayer>();
 

@@ -1,0 +1,53 @@
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use pm_core::ResponseBody;
+
+use super::Permit;
+
+pin_project! {
+    /// A body that holds a permit until it has ended, or failed, or is dropped.
+    #[derive(Debug)]
+    pub struct PermitBody<B> {
+        #[pin]
+        body: ResponseBody<B>,
+        permit: Option<Permit>,
+    }
+}
+
+impl<B> PermitBody<B> {
+    pub(super) const fn new(body: ResponseBody<B>, permit: Option<Permit>) -> Self {
+        Self { body, permit }
+    }
+}
+
+impl<B> Body for PermitBody<B>
+where
+    B: Body<Data = Bytes>,
+{
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = self.project();
+        let frame = ready!(this.body.poll_frame(cx));
+        if !matches!(frame, Some(Ok(_))) {
+            *this.permit = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,132 @@
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use pm_core::TrustedProxies;
+use tower_layer::Layer;
+
+use super::{Concurrency, Full, InFlight, Permit};
+use crate::caller::{self, is_grpc};
+use crate::{Reason, Refusal, headers};
+
+/// Lets each subject have so many requests at the same time.
+///
+/// The permit of a request is held until the body of its response has ended, failed or is dropped.
+/// It is also in the request's extensions, as a [`Permit`]: a handler that starts something that
+/// lasts longer, such as a WebSocket, takes a clone and keeps it.
+///
+/// Whose request it is stands in its extensions, as for a
+/// [`RateLimitLayer`](crate::RateLimitLayer) behind authentication; the address is that of
+/// [`ClientIp`](pm_core::ClientIp), or of [`PeerAddr`](pm_core::PeerAddr) as it is. Where it is not
+/// known, the answer is 500.
+///
+/// A refusal is answered with 429, without `Retry-After`, since nobody knows when the others will be
+/// done; `RateLimit-Policy` states the limit in concurrent requests.
+#[derive(Clone)]
+pub struct InFlightLayer(Arc<Admission>);
+
+pub(super) struct Admission {
+    concurrency: Concurrency,
+    policy: HeaderValue,
+    refuse: Box<Refuse>,
+}
+
+type Refuse = dyn Fn(&Refusal<'_>) -> Response<Bytes> + Send + Sync;
+
+impl InFlightLayer {
+    /// So many at the same time as `concurrency` says.
+    #[must_use]
+    pub fn new(concurrency: Concurrency) -> Self {
+        Self::build(concurrency, Box::new(answer))
+    }
+
+    /// The same layer, whose refusals are answered by `answer`.
+    #[must_use]
+    pub fn on_refusal(
+        self,
+        answer: impl Fn(&Refusal<'_>) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        Self::build(self.0.concurrency.clone(), Box::new(answer))
+    }
+
+    fn build(concurrency: Concurrency, refuse: Box<Refuse>) -> Self {
+        Self(Arc::new(Admission {
+            policy: headers::concurrency(concurrency.name(), concurrency.limit()),
+            concurrency,
+            refuse,
+        }))
+    }
+}
+
+/// What answers refusals if nothing else was said.
+fn answer(refusal: &Refusal<'_>) -> Response<Bytes> {
+    refusal.response()
+}
+
+impl<S> Layer<S> for InFlightLayer {
+    type Service = InFlight<S>;
+
+    fn layer(&self, inner: S) -> InFlight<S> {
+        InFlight::new(inner, Arc::clone(&self.0))
+    }
+}
+
+impl fmt::Debug for InFlightLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InFlightLayer")
+            .field("concurrency", &self.0.concurrency)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Admission {
+    #[allow(
+        clippy::result_large_err,
+        reason = "it is taken apart at once, and a refusal is an answer like any other"
+    )]
+    pub(super) fn admit<B>(&self, request: &Request<B>) -> Result<Permit, Response<Bytes>> {
+        let subject = caller::identified(
+            request.headers(),
+            request.extensions(),
+            &TrustedProxies::none(),
+        );
+        self.concurrency
+            .try_acquire(&subject)
+            .map_err(|full| self.refuse(full, request.headers()))
+    }
+
+    fn refuse(&self, full: Full, headers: &HeaderMap) -> Response<Bytes> {
+        let known = full != Full::Unidentified;
+        if !known {
+            tracing::error!(
+                policy = self.concurrency.name().as_str(),
+                "a request without the subject that its limit is by is answered with 500: put the \
+                 layer that establishes it outside the InFlightLayer"
+            );
+        }
+        let refusal = Refusal {
+            ruling: None,
+            policy: known.then(|| self.concurrency.name()),
+            reason: if known {
+                Reason::InFlight
+            } else {
+                Reason::UnknownClient
+            },
+            retry_after: None,
+            grpc: is_grpc(headers),
+        };
+        tracing::debug!(
+            policy = self.concurrency.name().as_str(),
+            %full,
+            "request refused"
+        );
+        let mut response = (self.refuse)(&refusal);
+        if known {
+            response
+                .headers_mut()
+                .append(headers::RATE_LIMIT_POLICY, self.policy.clone());
+        }
+        response
+    }
+}

@@ -1,0 +1,93 @@
+//! Every metric, by name and label, as a recorder sees it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use metrics::{
+    Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    with_local_recorder,
+};
+use pm_core::Clock;
+use pm_ratelimit::{By, Limiter, Quota, Rule, Rules, Subject, telemetry};
+
+#[derive(Default)]
+struct Counts(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
+
+impl Recorder for Counts {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        let labels: Vec<String> = key
+            .labels()
+            .map(|label| format!("{}={}", label.key(), label.value()))
+            .collect();
+        let name = format!("{}{{{}}}", key.name(), labels.join(","));
+        let mut counts = self.0.lock().expect("sound");
+        Counter::from_arc(Arc::clone(counts.entry(name).or_default()))
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::noop()
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+#[test]
+fn what_happens_is_counted() {
+    let counts = Counts::default();
+    with_local_recorder(&counts, || {
+        let rule = |tokens| Rule::always().by(By::User).quota(Quota::per_day(tokens));
+        let rules = Rules::new()
+            .rule("user", rule(2))
+            .rule("trial", rule(1).shadow());
+        let builder = Limiter::builder(rules.clone()).clock(Clock::manual().0);
+        let limiter = builder.build().expect("valid rules");
+        for cost in [1, 1, 1, 3] {
+            let _ = limiter.try_check(&Subject::user("ada"), cost);
+        }
+        let _ = limiter.try_check(&Subject::new(), 1);
+        limiter.reload(rules.clone()).expect("valid rules");
+        assert!(limiter.reload(rules.rule("", rule(1))).is_err());
+    });
+    let counts = counts.0.lock().expect("sound");
+    let counted: Vec<(String, u64)> = counts
+        .iter()
+        .map(|(name, count)| (name.clone(), count.load(Ordering::Relaxed)))
+        .filter(|(_, count)| *count > 0)
+        .collect();
+    let expected = [
+        (telemetry::DECISIONS, "policy=trial,outcome=allowed", 1),
+        (
+            telemetry::DECISIONS,
+            "policy=trial,outcome=shadow_refused",
+            3,
+        ),
+        (telemetry::DECISIONS, "policy=user,outcome=allowed", 2),
+        (telemetry::DECISIONS, "policy=user,outcome=never", 1),
+        (telemetry::DECISIONS, "policy=user,outcome=refused", 1),
+        (telemetry::RELOADS, "outcome=applied", 1),
+        (telemetry::RELOADS, "outcome=refused", 1),
+        (telemetry::UNIDENTIFIED, "policy=trial", 1),
+        (telemetry::UNIDENTIFIED, "policy=user", 1),
+    ]
+    .map(|(name, labels, count)| (format!("{name}{{{labels}}}"), count));
+    assert_eq!(counted, expected);
+    let readme = include_str!("../README.md");
+    for name in [
+        telemetry::DECISIONS,
+        telemetry::UNIDENTIFIED,
+        telemetry::LOOKUP_FAILURES,
+        telemetry::RELOADS,
+    ] {
+        assert!(
+            readme.contains(&format!("`{name}`")),
+            "{name} is not in the README"
+        );
+    }
+}
