@@ -77,6 +77,34 @@ async fn commands_and_scripts_are_answered() {
 }
 
 #[tokio::test]
+async fn replies_have_one_shape_whatever_the_protocol_and_the_client() {
+    let server = RedisServer::start();
+    let client = redis::Client::open(server.url()).expect("an address");
+    let endpoints = [
+        Endpoint::single(&format!("{}?protocol=2", server.url())).expect("an address"),
+        Endpoint::single(&format!("{}?protocol=3", server.url())).expect("an address"),
+        Endpoint::from(client),
+    ];
+    let bytes = |text: &str| Reply::Bytes(text.as_bytes().to_vec());
+    for endpoint in endpoints {
+        let redis = Redis::connect(endpoint, patient())
+            .await
+            .expect("it is there");
+        let set = Command::new("HSET").arg("hash").arg("field").arg("value");
+        redis.call(&set).await.expect("answered");
+        let all = redis.call(&Command::new("HGETALL").arg("hash")).await;
+        let pair = Reply::List(vec![bytes("field"), bytes("value")]);
+        assert_eq!(all.expect("answered"), pair);
+        let add = Command::new("ZADD").arg("set").arg("0.5").arg("member");
+        redis.call(&add).await.expect("answered");
+        let score = redis
+            .call(&Command::new("ZSCORE").arg("set").arg("member"))
+            .await;
+        assert_eq!(score.expect("answered"), bytes("0.5"));
+    }
+}
+
+#[tokio::test]
 async fn a_script_is_sent_in_full_once_to_a_server_that_does_not_know_it() {
     let mut server = RedisServer::start();
     let redis = connect(&server, patient()).await;

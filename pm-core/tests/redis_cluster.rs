@@ -56,7 +56,13 @@ async fn until_answered(redis: &Redis, key: &str, limit: Duration) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_and_scripts_find_the_node_of_their_key() {
     let cluster = RedisCluster::start();
-    let redis = connect(&cluster, Duration::from_secs(5)).await;
+    // Its own retries are what a builder that is passed in loses.
+    let builder = redis::cluster::ClusterClientBuilder::new(cluster.urls()).retries(16);
+    let endpoint = Endpoint::try_from(builder).expect("addresses");
+    let options = Options::new().with_deadline(Duration::from_secs(5));
+    let redis = Redis::connect(endpoint, options)
+        .await
+        .expect("it is there");
     let script = Script::new("return redis.call('INCR', KEYS[1])");
     for number in 0..50 {
         let key = format!("key:{number}");
