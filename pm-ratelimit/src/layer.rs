@@ -9,7 +9,7 @@ use tower_layer::Layer;
 use crate::caller::{self, Cost, is_grpc};
 use crate::limiter::{Decided, PendingDecision};
 use crate::op::Target;
-use crate::rules::Compiled;
+use crate::rules::{Compiled, Picks};
 use crate::ruling::Ruling;
 use crate::{By, Limiter, Op, Quota, RateLimit, Reason, Refusal, Stage, Subject, axum, headers};
 
@@ -170,8 +170,9 @@ impl Admission {
             limiter.count_unidentified(rule);
             client_wanted |= matches!(rule.by, By::Caller | By::Client) && !subject.has_client();
         };
-        let Ok(mut picks) = rules.pick(&op, &subject, &limiter.settings().keys, &mut unidentified)
-        else {
+        let keys = &limiter.settings().keys;
+        let mut picks = Picks::default();
+        if (rules.pick(&op, &subject, keys, &mut picks, &mut unidentified)).is_err() {
             return self.refuse(Reason::MalformedPath, asker);
         };
         if client_wanted {
@@ -197,7 +198,7 @@ impl Admission {
             picks,
             decision,
         } = &decided;
-        self.limiter.count(rules, picks, decision);
+        self.limiter.count(rules, picks, decision.as_ref());
         let ruling = Ruling::new(decided);
         if ruling.is_admitted() {
             return Answer::Admitted(ruling);

@@ -176,14 +176,15 @@ impl Limiter {
         let op = op.into();
         let pending = {
             let rules = self.0.rules.load();
-            let mut picks = self.picks(&rules, subject, &op);
+            let mut picks = Picks::default();
+            self.pick(&rules, subject, &op, &mut picks);
             match self.try_decide(&rules, &mut picks, subject) {
-                Some(decision) => return self.verdict(&rules, &picks, &Ok(decision)),
+                Some(decision) => return self.verdict(&rules, &picks, Ok(&decision)),
                 None => self.decide(Guard::into_inner(rules), picks, subject),
             }
         };
         let decided = pending.await;
-        self.verdict(&decided.rules, &decided.picks, &decided.decision)
+        self.verdict(&decided.rules, &decided.picks, decided.decision.as_ref())
     }
 
     /// The same without waiting: `None` if the store or the quotas of users cannot answer without. A
@@ -193,9 +194,10 @@ impl Limiter {
         let op = op.into();
         // Borrowed and not cloned, so that checks on many cores do not meet at one counter.
         let rules = self.0.rules.load();
-        let mut picks = self.picks(&rules, subject, &op);
+        let mut picks = Picks::default();
+        self.pick(&rules, subject, &op, &mut picks);
         let decision = self.try_decide(&rules, &mut picks, subject)?;
-        Some(self.verdict(&rules, &picks, &Ok(decision)))
+        Some(self.verdict(&rules, &picks, Ok(&decision)))
     }
 
     /// Which rules apply to that, and why; and which do not. It charges nothing, asks no store and
@@ -251,11 +253,11 @@ impl Limiter {
         self.0.rules.load_full()
     }
 
-    fn picks(&self, rules: &RuleSet, subject: &Subject<'_>, op: &Op<'_>) -> Picks {
+    fn pick(&self, rules: &RuleSet, subject: &Subject<'_>, op: &Op<'_>, picks: &mut Picks) {
         let mut unidentified = |rule: &Compiled| self.count_unidentified(rule);
         rules
-            .pick(op, subject, &self.0.settings.keys, &mut unidentified)
-            .expect("the path of an Op was parsed when it was made")
+            .pick(op, subject, &self.0.settings.keys, picks, &mut unidentified)
+            .expect("the path of an Op was parsed when it was made");
     }
 
     pub(crate) fn count_unidentified(&self, rule: &Compiled) {
@@ -367,14 +369,19 @@ impl Limiter {
         &self,
         rules: &RuleSet,
         picks: &Picks,
-        decision: &Result<Decision, Error>,
+        decision: Result<&Decision, &Error>,
     ) -> Verdict {
         self.count(rules, picks, decision);
         ruling::verdict(rules, picks, decision)
     }
 
     /// Counts a decision, and logs one that the store did not make.
-    pub(crate) fn count(&self, rules: &RuleSet, picks: &Picks, decision: &Result<Decision, Error>) {
+    pub(crate) fn count(
+        &self,
+        rules: &RuleSet,
+        picks: &Picks,
+        decision: Result<&Decision, &Error>,
+    ) {
         if let Err(error) = decision {
             tracing::warn!(
                 admitted = ruling::admits(rules, picks, decision),

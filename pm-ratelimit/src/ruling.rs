@@ -56,7 +56,7 @@ impl Ruling {
                 .collect();
         }
         Self {
-            admitted: admits(&rules, &picks, &decision),
+            admitted: admits(&rules, &picks, decision.as_ref()),
             failed: decision.is_err(),
             rules,
             results,
@@ -106,7 +106,7 @@ impl Ruling {
 }
 
 /// Whether the decision is a yes; without one, whether the rules are open then.
-pub(crate) fn admits(rules: &RuleSet, picks: &Picks, decision: &Result<Decision, Error>) -> bool {
+pub(crate) fn admits(rules: &RuleSet, picks: &Picks, decision: Result<&Decision, &Error>) -> bool {
     match decision {
         Ok(decision) => decision.is_admitted(),
         Err(_) => picks.rules.iter().all(|pick| {
@@ -120,7 +120,7 @@ pub(crate) fn admits(rules: &RuleSet, picks: &Picks, decision: &Result<Decision,
 pub(crate) fn verdict(
     rules: &RuleSet,
     picks: &Picks,
-    decision: &Result<Decision, Error>,
+    decision: Result<&Decision, &Error>,
 ) -> Verdict {
     let admitted = admits(rules, picks, decision);
     let Ok(decision) = decision else {
@@ -174,7 +174,7 @@ pub(crate) fn verdict(
 pub(crate) fn count(
     rules: &RuleSet,
     picks: &Picks,
-    decision: &Result<Decision, Error>,
+    decision: Result<&Decision, &Error>,
     counters: &Counters,
 ) {
     let Ok(decision) = decision else {

@@ -197,20 +197,21 @@ impl RuleSet {
         &self.stages[stage as usize].always
     }
 
-    /// The rules that apply, and what each charges whom.
+    /// The rules that apply, and what each charges whom. Into picks that are empty, since to move
+    /// them costs more than to look for one.
     pub(crate) fn pick(
         &self,
         op: &Op<'_>,
         subject: &Subject<'_>,
         keys: &Keys,
+        picks: &mut Picks,
         unidentified: &mut impl FnMut(&Compiled),
-    ) -> Result<Picks, MalformedPath> {
+    ) -> Result<(), MalformedPath> {
         let Op {
             target,
             cost,
             stage,
         } = *op;
-        let mut picks = Picks::default();
         let mut last: Option<(Who<'_>, u128)> = None;
         let winner = self.winner(stage, &target)?;
         for number in self.always(stage).iter().copied().chain(winner) {
@@ -240,7 +241,7 @@ impl RuleSet {
                 });
             }
         }
-        Ok(picks)
+        Ok(())
     }
 }
 
