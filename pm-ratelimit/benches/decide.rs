@@ -30,19 +30,19 @@ fn main() {
     let addr: IpAddr = [192, 0, 2, 1].into();
     report(
         "one client",
-        median(rounds, |_| limiter.try_check(&Subject::client(addr), 1)),
+        median(rounds, |_| limiter.try_check(&Subject::at(addr), 1)),
     );
     report(
         "10,000 clients in turn",
         median(rounds, |round| {
-            limiter.try_check(&Subject::connection(round % 10_000), 1)
+            limiter.try_check(&Subject::new().connection(round % 10_000), 1)
         }),
     );
 
     let refusing = Limiter::new(Quota::per_day(1));
     report(
         "one client, refused",
-        median(rounds, |_| refusing.try_check(&Subject::client(addr), 1)),
+        median(rounds, |_| refusing.try_check(&Subject::at(addr), 1)),
     );
 
     let large = Arc::new(MemoryStore::bounded(1_000_000));
@@ -51,7 +51,7 @@ fn main() {
         "1,000,000 clients at random",
         median(rounds, |round| {
             let spread = round.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 44;
-            wide.try_check(&Subject::connection(spread % 1_000_000), 1)
+            wide.try_check(&Subject::new().connection(spread % 1_000_000), 1)
         }),
     );
 

@@ -38,6 +38,7 @@ pub struct Charge {
     bucket: BucketId,
     quota: Quota,
     cost: u32,
+    ceiling: u32,
     mode: Mode,
 }
 
@@ -49,8 +50,25 @@ impl Charge {
             bucket,
             quota,
             cost,
+            ceiling: quota.capacity(),
             mode: Mode::Enforce,
         }
+    }
+
+    /// The same charge of a bucket that others charge with larger quotas: the largest of them holds
+    /// `tokens`. Less than the capacity of the charge's own quota counts as that.
+    ///
+    /// What is owed stays owed when the quota of a bucket changes, but not more than this. Without
+    /// a ceiling that is the same for all of them, whoever can choose between two quotas (by two
+    /// tokens with different roles) would have the larger one filled up by a visit to the smaller.
+    #[must_use]
+    pub const fn with_ceiling(mut self, tokens: u32) -> Self {
+        if tokens > self.quota.capacity() {
+            self.ceiling = tokens;
+        } else {
+            self.ceiling = self.quota.capacity();
+        }
+        self
     }
 
     /// The same charge in another mode.
@@ -58,6 +76,11 @@ impl Charge {
     pub const fn with_mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
         self
+    }
+
+    /// The same charge under another quota, which is its ceiling, too.
+    pub(crate) const fn with_quota(self, quota: Quota) -> Self {
+        Self::new(self.bucket, quota, self.cost).with_mode(self.mode)
     }
 
     /// Which bucket is charged.
@@ -76,6 +99,12 @@ impl Charge {
     #[must_use]
     pub const fn cost(&self) -> u32 {
         self.cost
+    }
+
+    /// The most tokens that are still owed after a change of quota.
+    #[must_use]
+    pub const fn ceiling(&self) -> u32 {
+        self.ceiling
     }
 
     /// What the charge means for the decision.
@@ -119,6 +148,10 @@ impl Charges {
     /// If there are eight already.
     pub fn push(&mut self, charge: Charge) -> Result<(), TooManyCharges> {
         self.0.try_push(charge).map_err(|_| TooManyCharges)
+    }
+
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [Charge] {
+        &mut self.0
     }
 
     /// The charges, in the order in which they were added.

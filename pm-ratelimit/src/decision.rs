@@ -16,12 +16,15 @@ pub struct Outcome {
 
 const NEVER: u64 = u64::MAX;
 
+/// The reset of a bucket that was not looked at.
+const UNKNOWN: u64 = u64::MAX;
+
 impl Outcome {
     /// It fits: `remaining` whole tokens are left, and the bucket is full in `reset` nanoseconds.
     #[must_use]
     pub const fn fits(remaining: u32, reset: u64) -> Self {
         Self {
-            reset,
+            reset: bounded(reset),
             wait: 0,
             remaining,
         }
@@ -33,7 +36,7 @@ impl Outcome {
     pub const fn waits(remaining: u32, reset: u64, wait: u64) -> Self {
         let wait = if wait == 0 { 1 } else { wait };
         Self {
-            reset,
+            reset: bounded(reset),
             wait,
             remaining,
         }
@@ -43,10 +46,27 @@ impl Outcome {
     #[must_use]
     pub const fn never(remaining: u32, reset: u64) -> Self {
         Self {
-            reset,
+            reset: bounded(reset),
             wait: NEVER,
             remaining,
         }
+    }
+
+    /// It was not looked at, because another charge was known to be refused. It counts as one that
+    /// fits.
+    #[must_use]
+    pub const fn unknown() -> Self {
+        Self {
+            reset: UNKNOWN,
+            wait: 0,
+            remaining: 0,
+        }
+    }
+
+    /// Whether it was looked at. If not, what remains is told as 0.
+    #[must_use]
+    pub const fn is_known(&self) -> bool {
+        self.reset != UNKNOWN
     }
 
     /// Whether it fits.
@@ -70,7 +90,15 @@ impl Outcome {
     /// How long until the bucket is full, if nothing is taken.
     #[must_use]
     pub const fn reset_after(&self) -> Duration {
-        Duration::from_nanos(self.reset)
+        Duration::from_nanos(self.reset_nanos())
+    }
+
+    pub(crate) const fn reset_nanos(&self) -> u64 {
+        if self.is_known() { self.reset } else { 0 }
+    }
+
+    pub(crate) const fn wait_nanos(&self) -> u64 {
+        self.wait
     }
 
     /// How long until the same charge fits, if nobody else takes anything; `None` if it fits now
@@ -82,6 +110,11 @@ impl Outcome {
             nanos => Some(Duration::from_nanos(nanos)),
         }
     }
+}
+
+/// Within 584 years, and not the mark of a bucket that was not looked at.
+const fn bounded(reset: u64) -> u64 {
+    if reset == UNKNOWN { UNKNOWN - 1 } else { reset }
 }
 
 /// What a store decided on a list of charges.

@@ -12,9 +12,9 @@ use pin_project_lite::pin_project;
 use pm_core::ResponseBody;
 use tower_service::Service;
 
-use crate::layer::Admission;
+use crate::layer::{Admission, Answer, Asker};
 use crate::limiter::PendingDecision;
-use crate::{Verdict, headers};
+use crate::ruling::Ruling;
 
 pin_project! {
     /// A request that waits for the decision, or for the inner service, or is refused.
@@ -37,13 +37,13 @@ pin_project! {
         Deciding {
             decision: PendingDecision,
             // What is called if the decision is yes. Only empty behind the decision.
-            waiting: Option<(S, Request<B>)>,
+            waiting: Option<(S, Request<B>, Asker)>,
             admission: Arc<Admission>,
         },
         Calling {
             #[pin]
             inner: F,
-            verdict: Verdict,
+            ruling: Ruling,
             admission: Arc<Admission>,
         },
         Refused {
@@ -58,24 +58,23 @@ where
 {
     pub(crate) fn deciding(
         decision: PendingDecision,
-        ready: S,
-        request: Request<B>,
+        waiting: (S, Request<B>, Asker),
         admission: Arc<Admission>,
     ) -> Self {
         Self {
             state: State::Deciding {
                 decision,
-                waiting: Some((ready, request)),
+                waiting: Some(waiting),
                 admission,
             },
         }
     }
 
-    pub(crate) fn calling(inner: S::Future, verdict: Verdict, admission: Arc<Admission>) -> Self {
+    pub(crate) fn calling(inner: S::Future, ruling: Ruling, admission: Arc<Admission>) -> Self {
         Self {
             state: State::Calling {
                 inner,
-                verdict,
+                ruling,
                 admission,
             },
         }
@@ -105,35 +104,28 @@ where
                     waiting,
                     admission,
                 } => {
-                    let decision = ready!(decision.as_mut().poll(cx));
-                    let verdict = admission.limiter.settle(decision, 1);
-                    let (mut service, request) = waiting
+                    let decided = ready!(decision.as_mut().poll(cx));
+                    let (mut service, request, asker) = waiting
                         .take()
                         .expect("the decision is made once, and the state is left");
-                    match admission.refuse(&verdict) {
-                        Some(response) => State::Refused {
-                            response: Some(response),
-                        },
-                        None => State::Calling {
+                    match admission.settle(decided, asker) {
+                        Answer::Admitted(ruling) => State::Calling {
                             inner: service.call(request),
-                            verdict,
+                            ruling,
                             admission: Arc::clone(admission),
+                        },
+                        Answer::Refused(response) => State::Refused {
+                            response: Some(response),
                         },
                     }
                 }
                 StateProj::Calling {
                     inner,
-                    verdict,
+                    ruling,
                     admission,
                 } => {
                     let mut response = ready!(inner.poll(cx))?.map(ResponseBody::inner);
-                    if let Verdict::Allowed(allowed) = verdict
-                        && let Some(outcome) = &allowed.outcome
-                    {
-                        let limiter = &admission.limiter;
-                        let rate_limit = headers::rate_limit(limiter.name(), outcome);
-                        headers::append(response.headers_mut(), limiter.policy(), rate_limit);
-                    }
+                    admission.describe(ruling, response.headers_mut());
                     return Poll::Ready(Ok(response));
                 }
                 StateProj::Refused { response } => {

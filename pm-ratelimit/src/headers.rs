@@ -1,18 +1,24 @@
-//! The fields of the IETF draft `draft-ietf-httpapi-ratelimit-headers-11`: names and rendering.
+//! What answers say about limits: names and rendering.
 //!
-//! Both are Lists of RFC 9651 with one Item per policy: its name as a String, with parameters.
+//! The fields of the IETF draft `draft-ietf-httpapi-ratelimit-headers` are Lists of RFC 9651 with one
+//! Item per policy: its name as a String, with parameters.
 //!
 //! * `RateLimit-Policy: "api";q=300;w=60`: `q` tokens come back in `w` seconds. A period that is
 //!   not whole seconds is stated for the next whole number of seconds, rounded down.
 //! * `RateLimit: "api";r=49;t=1`: `r` tokens can be spent now, rounded down. `t` is in seconds,
 //!   rounded up: on a refusal the same as `Retry-After`, otherwise the time until the bucket is
 //!   full.
+//!
+//! The older `X-RateLimit-*` fields have one number each and no standard. Ours are about the policy
+//! that leaves the least: `-Limit` is its burst, `-Remaining` whole tokens that are left, `-Reset` the
+//! same as `t`, in seconds from now. `X-RateLimit-User-*` are the same for policies by user.
 
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pm_core::problem::retry_after_seconds;
 
-use crate::{Outcome, PolicyName, Quota};
+use crate::ruling::{Part, Ruling};
+use crate::{By, Outcome, PolicyName, Quota};
 
 /// `RateLimit`
 pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -20,34 +26,156 @@ pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 /// `RateLimit-Policy`
 pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-pub(crate) fn policy(name: &PolicyName, quota: &Quota) -> HeaderValue {
-    let period = quota.period();
-    let window = period.as_secs() + u64::from(period.subsec_nanos() > 0);
-    let tokens = u128::from(quota.tokens()) * u128::from(window) * 1_000 / period.as_millis();
-    let mut field = Field::new(name);
-    field.parameter(";q=", tokens);
-    field.parameter(";w=", window.into());
-    field.finish()
+/// `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset`
+pub const X_RATE_LIMIT: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit"),
+    HeaderName::from_static("x-ratelimit-remaining"),
+    HeaderName::from_static("x-ratelimit-reset"),
+];
+
+/// `X-RateLimit-User-Limit`, `X-RateLimit-User-Remaining` and `X-RateLimit-User-Reset`
+pub const X_RATE_LIMIT_USER: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-user-limit"),
+    HeaderName::from_static("x-ratelimit-user-remaining"),
+    HeaderName::from_static("x-ratelimit-user-reset"),
+];
+
+/// Which fields answers carry. By default `RateLimit` and `RateLimit-Policy`.
+///
+/// ```
+/// use pm_ratelimit::headers::{Headers, Revision};
+///
+/// let headers = Headers::of(Revision::Draft11).with_x_rate_limit();
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Headers {
+    revision: Option<Revision>,
+    x_rate_limit: bool,
+    x_rate_limit_user: bool,
 }
 
-pub(crate) fn rate_limit(name: &PolicyName, outcome: &Outcome) -> HeaderValue {
-    let seconds = match outcome.retry_after() {
+/// A revision of the IETF draft.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Revision {
+    /// `draft-ietf-httpapi-ratelimit-headers-11` of May 2026, on the wire the same as -08 to -10.
+    #[default]
+    Draft11,
+}
+
+impl Headers {
+    /// `RateLimit` and `RateLimit-Policy` as in this revision.
+    pub const fn of(revision: Revision) -> Self {
+        Self {
+            revision: Some(revision),
+            ..Self::none()
+        }
+    }
+
+    /// None at all, except `Retry-After`.
+    pub const fn none() -> Self {
+        Self {
+            revision: None,
+            x_rate_limit: false,
+            x_rate_limit_user: false,
+        }
+    }
+
+    /// Also [`X_RATE_LIMIT`].
+    pub const fn with_x_rate_limit(mut self) -> Self {
+        self.x_rate_limit = true;
+        self
+    }
+
+    /// Also [`X_RATE_LIMIT_USER`], where a policy by user applies.
+    pub const fn with_x_rate_limit_user(mut self) -> Self {
+        self.x_rate_limit_user = true;
+        self
+    }
+
+    /// Adds to what layers further in have said about policies of their own. An `X-` field of theirs
+    /// stays if it leaves less.
+    pub(crate) fn write(&self, ruling: &Ruling, headers: &mut HeaderMap) {
+        if self.revision.is_some() {
+            append(ruling, headers);
+        }
+        if self.x_rate_limit {
+            legacy(ruling.parts(), &X_RATE_LIMIT, headers);
+        }
+        if self.x_rate_limit_user {
+            let by_user = ruling.parts().filter(|part| part.rule.by == By::User);
+            legacy(by_user, &X_RATE_LIMIT_USER, headers);
+        }
+    }
+}
+
+impl Default for Headers {
+    fn default() -> Self {
+        Self::of(Revision::default())
+    }
+}
+
+fn append(ruling: &Ruling, headers: &mut HeaderMap) {
+    let mut parts = ruling.parts();
+    let (Some(first), second) = (parts.next(), parts.next()) else {
+        return;
+    };
+    let policies = if second.is_none() && *first.quota == first.rule.quota {
+        first.rule.policy.clone()
+    } else {
+        let mut policies = Field::new();
+        for part in ruling.parts() {
+            policies.policy(&part.rule.name, part.quota);
+        }
+        policies.finish()
+    };
+    let mut limits = Field::new();
+    for part in ruling.parts() {
+        limits.limit(&part.rule.name, part.outcome);
+    }
+    headers.append(RATE_LIMIT_POLICY, policies);
+    headers.append(RATE_LIMIT, limits.finish());
+}
+
+fn legacy<'a>(
+    parts: impl Iterator<Item = Part<'a>>,
+    names: &[HeaderName; 3],
+    headers: &mut HeaderMap,
+) {
+    let tightest =
+        parts.min_by_key(|part| (part.outcome.remaining(), u64::MAX - seconds(part.outcome)));
+    let Some(Part { quota, outcome, .. }) = tightest else {
+        return;
+    };
+    let [limit, remaining, reset] = names;
+    let stricter = headers
+        .get(remaining)
+        .and_then(|value| value.to_str().ok()?.parse::<u32>().ok())
+        .is_some_and(|further_in| further_in < outcome.remaining());
+    if !stricter {
+        headers.insert(limit, HeaderValue::from(quota.capacity()));
+        headers.insert(remaining, HeaderValue::from(outcome.remaining()));
+        headers.insert(reset, HeaderValue::from(seconds(outcome)));
+    }
+}
+
+/// Until it fits, or else until the bucket is full; rounded up.
+fn seconds(outcome: &Outcome) -> u64 {
+    match outcome.retry_after() {
         Some(wait) => retry_after_seconds(wait),
         None => {
             let reset = outcome.reset_after();
             reset.as_secs() + u64::from(reset.subsec_nanos() > 0)
         }
-    };
-    let mut field = Field::new(name);
-    field.parameter(";r=", outcome.remaining().into());
-    field.parameter(";t=", seconds.into());
-    field.finish()
+    }
 }
 
-/// Adds to what layers further in have said about policies of their own.
-pub(crate) fn append(headers: &mut HeaderMap, policy: HeaderValue, rate_limit: HeaderValue) {
-    headers.append(RATE_LIMIT_POLICY, policy);
-    headers.append(RATE_LIMIT, rate_limit);
+/// `RateLimit-Policy` for one policy.
+pub(crate) fn policy(name: &PolicyName, quota: &Quota) -> HeaderValue {
+    let mut field = Field::new();
+    field.policy(name, quota);
+    field.finish()
 }
 
 /// For an answer that was not made from a problem and does not say yet.
@@ -57,22 +185,42 @@ pub(crate) fn ensure_retry_after(headers: &mut HeaderMap, wait: std::time::Durat
         .or_insert_with(|| HeaderValue::from(retry_after_seconds(wait)));
 }
 
-/// An Item: the name as a String (RFC 9651 §4.1.6), then parameters.
+/// A List of Items (RFC 9651 §4.1.1), each a String with parameters.
 struct Field(Vec<u8>);
 
 impl Field {
-    fn new(name: &PolicyName) -> Self {
-        let name = name.as_str().as_bytes();
-        let mut field = Vec::with_capacity(name.len() + 40);
-        field.push(b'"');
-        for byte in name {
-            if matches!(byte, b'"' | b'\\') {
-                field.push(b'\\');
-            }
-            field.push(*byte);
+    fn new() -> Self {
+        Self(Vec::with_capacity(64))
+    }
+
+    fn policy(&mut self, name: &PolicyName, quota: &Quota) {
+        let period = quota.period();
+        let window = period.as_secs() + u64::from(period.subsec_nanos() > 0);
+        let tokens = u128::from(quota.tokens()) * u128::from(window) * 1_000 / period.as_millis();
+        self.item(name);
+        self.parameter(";q=", tokens);
+        self.parameter(";w=", window.into());
+    }
+
+    fn limit(&mut self, name: &PolicyName, outcome: &Outcome) {
+        self.item(name);
+        self.parameter(";r=", outcome.remaining().into());
+        self.parameter(";t=", seconds(outcome).into());
+    }
+
+    /// The name as a String (RFC 9651 §4.1.6).
+    fn item(&mut self, name: &PolicyName) {
+        if !self.0.is_empty() {
+            self.0.extend_from_slice(b", ");
         }
-        field.push(b'"');
-        Self(field)
+        self.0.push(b'"');
+        for byte in name.as_str().bytes() {
+            if matches!(byte, b'"' | b'\\') {
+                self.0.push(b'\\');
+            }
+            self.0.push(byte);
+        }
+        self.0.push(b'"');
     }
 
     /// An Integer of at most 15 digits (RFC 9651 §3.3.1).
@@ -158,7 +306,9 @@ mod tests {
                 r#""api";r=4294967295;t=18446744074"#,
             ),
         ] {
-            assert_eq!(rate_limit(&API, &outcome), expected);
+            let mut field = Field::new();
+            field.limit(&API, &outcome);
+            assert_eq!(field.finish(), expected);
         }
     }
 }

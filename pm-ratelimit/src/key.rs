@@ -4,40 +4,70 @@ use std::hash::{BuildHasher, Hasher};
 
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use crate::{BucketId, PolicyName, Subject};
+use crate::PolicyName;
+use crate::subject::Who;
 
-/// Turns subjects into bucket ids: SipHash-2-4 with 128 bits of output, under a key that nobody
-/// outside knows, over the policy's name and the subject.
-#[derive(Clone, Copy)]
-pub(crate) struct Digest(SipHasher24);
+/// The key that subjects are digested with before a store sees them: 128 bits.
+///
+/// Without it nobody can tell whose bucket is whose, or aim at one. Processes that share a store
+/// share their buckets if they have the same key, and only then. Keep it like a password, and do
+/// not change it without need: with another key, all buckets start full.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct DigestKey([u8; 16]);
 
-impl Digest {
-    /// With a key of its own, so that two limiters never share a bucket by accident.
-    pub(crate) fn random(policy: &PolicyName) -> Self {
+impl DigestKey {
+    /// This key. Make it once, of 16 random bytes.
+    #[must_use]
+    pub const fn new(key: [u8; 16]) -> Self {
+        Self(key)
+    }
+
+    /// A key that nobody else has: for buckets in the memory of this process.
+    #[must_use]
+    pub fn random() -> Self {
         // The key of std's hash maps comes from the operating system; what it makes of two fixed
         // numbers is as unpredictable.
         let entropy = RandomState::new();
-        Self::new(entropy.hash_one(0), entropy.hash_one(1), policy)
+        let halves = [entropy.hash_one(0), entropy.hash_one(1)].map(u128::from);
+        Self((halves[0] << 64 | halves[1]).to_le_bytes())
+    }
+}
+
+/// Without the key.
+impl fmt::Debug for DigestKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DigestKey")
+    }
+}
+
+/// Turns rules and subjects into digests: SipHash-2-4 with 128 bits of output. The sum of one of
+/// each is the id of a bucket.
+#[derive(Clone, Copy)]
+pub(crate) struct Keys(SipHasher24);
+
+impl Keys {
+    pub(crate) fn new(key: DigestKey) -> Self {
+        Self(SipHasher24::new_with_key(&key.0))
     }
 
-    fn new(key0: u64, key1: u64, policy: &PolicyName) -> Self {
-        let mut hasher = SipHasher24::new_with_keys(key0, key1);
-        hasher.write(&(policy.as_str().len() as u64).to_le_bytes());
-        hasher.write(policy.as_str().as_bytes());
-        Self(hasher)
-    }
-
-    pub(crate) fn bucket(&self, subject: &Subject<'_>) -> BucketId {
+    pub(crate) fn rule(&self, name: &PolicyName) -> u128 {
         let mut hasher = self.0;
-        subject.canonical(|part| hasher.write(part));
-        BucketId::from_u128(hasher.finish128().as_u128())
+        hasher.write(b"rule");
+        hasher.write(name.as_str().as_bytes());
+        hasher.finish128().as_u128()
+    }
+
+    pub(crate) fn subject(&self, who: &Who<'_>) -> u128 {
+        let mut hasher = self.0;
+        who.canonical(|part| hasher.write(part));
+        hasher.finish128().as_u128()
     }
 }
 
 /// Without the state, which is as good as the key.
-impl fmt::Debug for Digest {
+impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Digest").finish_non_exhaustive()
+        f.debug_struct("Keys").finish_non_exhaustive()
     }
 }
 
@@ -48,44 +78,50 @@ mod tests {
     use pm_core::Identity;
 
     use super::*;
+    use crate::{By, Subject};
 
-    const NAME: PolicyName = PolicyName::from_static("test");
+    fn keys() -> Keys {
+        Keys::new(DigestKey::new(*b"sixteen bytes, a"))
+    }
 
     #[test]
     fn kinds_do_not_mix_and_texts_do_not_run_together() {
-        let digest = Digest::random(&NAME);
         let acme = Identity::new("b").with_tenant("a");
         let acme_b = Identity::new("").with_tenant("ab");
         let subjects = [
             Subject::user("a"),
             Subject::user("ab"),
             Subject::user(""),
-            Subject::api_key("a"),
+            Subject::new().api_key("a"),
             Subject::identity(&acme),
             Subject::identity(&acme_b),
-            Subject::custom("a", "b"),
-            Subject::custom("ab", ""),
-            Subject::custom("", "ab"),
-            Subject::connection(97),
-            Subject::client(std::net::IpAddr::from([97, 0, 0, 0])),
+            Subject::new().custom("a", "b"),
+            Subject::new().custom("ab", ""),
+            Subject::new().custom("", "ab"),
+            Subject::new().connection(97),
+            Subject::at(std::net::IpAddr::from([97, 0, 0, 0])),
         ];
-        let ids: HashSet<BucketId> = subjects
+        let digests: HashSet<u128> = subjects
             .iter()
-            .map(|subject| digest.bucket(subject))
+            .map(|subject| keys().subject(&subject.who(&By::Caller).expect("somebody")))
             .collect();
-        assert_eq!(ids.len(), subjects.len());
+        assert_eq!(digests.len(), subjects.len());
     }
 
     #[test]
-    fn the_policy_and_the_key_are_part_of_it() {
-        let bucket = |key0, name| Digest::new(key0, 0, &name).bucket(&Subject::user("a"));
-        assert_eq!(bucket(1, NAME), bucket(1, NAME));
-        assert_ne!(bucket(1, NAME), bucket(2, NAME));
-        assert_ne!(bucket(1, NAME), bucket(1, PolicyName::from_static("other")));
-        let user = Subject::user("a");
-        assert_ne!(
-            Digest::random(&NAME).bucket(&user),
-            Digest::random(&NAME).bucket(&user)
-        );
+    fn the_key_is_part_of_it() {
+        let user = |keys: Keys| keys.subject(&Subject::user("a").who(&By::User).expect("a user"));
+        assert_eq!(user(keys()), user(keys()));
+        assert_ne!(user(keys()), user(Keys::new(DigestKey::random())));
+        assert_ne!(DigestKey::random(), DigestKey::random());
+        assert_ne!(DigestKey::random().0[..8], DigestKey::random().0[8..]);
+        let name = PolicyName::from_static;
+        assert_ne!(keys().rule(&name("a")), keys().rule(&name("b")));
+    }
+
+    #[test]
+    fn debug_gives_nothing_away() {
+        let shown = format!("{:?} {:?}", DigestKey::new([65; 16]), keys());
+        assert_eq!(shown, "DigestKey Keys { .. }");
     }
 }

@@ -3,42 +3,92 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use http::{Extensions, Response};
-use pm_core::{ClientIp, PeerAddr};
+use http::header::CONTENT_TYPE;
+use http::{Extensions, HeaderMap, Request, Response};
+use pm_core::{ClientIp, Identity, PeerAddr};
 use tower_layer::Layer;
 
-use crate::{Limiter, Quota, RateLimit, Reason, Refusal, Verdict, headers};
+use crate::caller::{ApiKey, ConnectionId, Cost, CustomSubject};
+use crate::limiter::{Decided, PendingDecision};
+use crate::op::Target;
+use crate::rules::Compiled;
+use crate::ruling::Ruling;
+use crate::{By, Limiter, Op, Quota, RateLimit, Reason, Refusal, Stage, Subject, axum, headers};
 
-/// Limits the requests of each client, by its address.
+/// Limits HTTP requests, by the rules of one stage.
 ///
 /// ```
-/// use pm_ratelimit::{Quota, RateLimitLayer};
+/// use pm_ratelimit::{By, Limiter, Quota, RateLimitLayer, Rule, Rules, Stage};
 ///
+/// // The quick path: each client, by its address.
 /// let layer = RateLimitLayer::per_client(Quota::per_minute(300).burst(50));
+///
+/// // By rules: one layer outside authentication, one inside it.
+/// let limiter = Limiter::builder(
+///     Rules::new()
+///         .rule("login", Rule::on("POST /login").by(By::Client).quota(Quota::per_minute(5)))
+///         .rule("user", Rule::always().by(By::User).quota(Quota::per_minute(300))),
+/// )
+/// .build()?;
+/// let (edge, identified) = (limiter.layer(Stage::Edge), limiter.layer(Stage::Identified));
+/// # Ok::<(), pm_ratelimit::InvalidRules>(())
 /// ```
 ///
-/// The client is the [`ClientIp`] in the request's extensions, which
-/// [`ClientIpLayer`](pm_core::ClientIpLayer) puts there: it belongs outside this layer. Without
-/// one it is the [`PeerAddr`], as it would be with no proxy trusted. A request with neither is
-/// answered with 500 and an error is logged, once: to put all such clients into one bucket would
-/// let any of them lock out the others.
+/// **Whose request it is** stands in its extensions. The client is the [`ClientIp`], which
+/// [`ClientIpLayer`](pm_core::ClientIpLayer) puts there: it belongs outside this layer. Without one
+/// it is found from the [`PeerAddr`], believing the
+/// [proxies](crate::LimiterBuilder::proxies) of the limiter. A request with neither is answered with
+/// 500 if a rule needs it, and an error is logged, once: to put all such clients into one bucket
+/// would let any of them lock out the others. The user is the [`Identity`]; there may also be an
+/// [`ApiKey`], a [`ConnectionId`] and a [`CustomSubject`]. At the edge, only client and connection
+/// are looked for.
 ///
-/// A request costs one token. One that is let in carries `RateLimit` and `RateLimit-Policy` on its
-/// response, in addition to those of layers further in. One that is refused gets what
-/// [`on_refusal`](Self::on_refusal) makes, by default the [problem](Refusal::problem), with the
-/// same headers and `Retry-After` where waiting helps.
+/// **Which rules apply** is told by the route that axum has chosen (feature `axum`), or else by the
+/// path in its normal form; one that has none is answered with 400, if there are rules about paths.
+///
+/// A request costs one token times [`Cost`], if that is in its extensions. One that is let in carries
+/// [`headers`](crate::headers) on its response, in addition to those of layers further in. One that
+/// is refused gets what [`on_refusal`](Self::on_refusal) makes, by default
+/// [this](Refusal::response), with the same headers and `Retry-After` where waiting helps.
 #[derive(Clone)]
 pub struct RateLimitLayer(Arc<Admission>);
 
 /// What the layer, its services and their futures share.
 pub(crate) struct Admission {
     pub(crate) limiter: Limiter,
+    stage: Stage,
     refuse: Box<Refuse>,
     /// Whether a request from nowhere has been logged.
     complained: AtomicBool,
 }
 
 type Refuse = dyn Fn(&Refusal<'_>) -> Response<Bytes> + Send + Sync;
+
+/// How a request goes on.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it is taken apart at once, and a box would be an allocation for each request"
+)]
+pub(crate) enum Step {
+    Answered(Answer),
+    Pending(PendingDecision, Asker),
+}
+
+/// What a decision means for its request.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it is taken apart at once, and a box would be an allocation for each request"
+)]
+pub(crate) enum Answer {
+    Admitted(Ruling),
+    Refused(Response<Bytes>),
+}
+
+/// What has to be known of a request to refuse it later.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker {
+    grpc: bool,
+}
 
 impl RateLimitLayer {
     /// Each client has this quota, counted in memory. The whole quick path.
@@ -47,20 +97,20 @@ impl RateLimitLayer {
         Self::new(Limiter::new(quota))
     }
 
-    /// Each client has what `limiter` says.
+    /// What `limiter` says at the edge: for one of a single quota, each client has it.
     #[must_use]
     pub fn new(limiter: Limiter) -> Self {
-        Self::build(
-            limiter,
-            Box::new(|refusal| refusal.problem().into_response()),
-        )
+        Self::at(limiter, Stage::Edge)
+    }
+
+    pub(crate) fn at(limiter: Limiter, stage: Stage) -> Self {
+        Self::build(limiter, stage, Box::new(answer))
     }
 
     /// The same layer, whose refusals are answered by `answer`.
     ///
-    /// The layer adds the headers `RateLimit` and `RateLimit-Policy`, and `Retry-After` unless it
-    /// is there already. A body in the gRPC or the HTML of your service starts here, and so does a
-    /// count of refusals:
+    /// The layer adds the headers of the limiter, and `Retry-After` unless it is there already. A
+    /// body in the HTML of your service starts here, and so does a count of refusals:
     ///
     /// ```
     /// use pm_ratelimit::{Quota, RateLimitLayer};
@@ -73,16 +123,22 @@ impl RateLimitLayer {
         self,
         answer: impl Fn(&Refusal<'_>) -> Response<Bytes> + Send + Sync + 'static,
     ) -> Self {
-        Self::build(self.0.limiter.clone(), Box::new(answer))
+        Self::build(self.0.limiter.clone(), self.0.stage, Box::new(answer))
     }
 
-    fn build(limiter: Limiter, refuse: Box<Refuse>) -> Self {
+    fn build(limiter: Limiter, stage: Stage, refuse: Box<Refuse>) -> Self {
         Self(Arc::new(Admission {
             limiter,
+            stage,
             refuse,
             complained: AtomicBool::new(false),
         }))
     }
+}
+
+/// What answers refusals if nothing else was said.
+fn answer(refusal: &Refusal<'_>) -> Response<Bytes> {
+    refusal.response()
 }
 
 impl<S> Layer<S> for RateLimitLayer {
@@ -96,75 +152,153 @@ impl<S> Layer<S> for RateLimitLayer {
 impl fmt::Debug for RateLimitLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimitLayer")
+            .field("stage", &self.0.stage)
             .field("limiter", &self.0.limiter)
             .finish_non_exhaustive()
     }
 }
 
 impl Admission {
-    pub(crate) fn client(extensions: &Extensions) -> Option<ClientIp> {
-        extensions.get::<ClientIp>().copied().or_else(|| {
-            extensions
-                .get::<PeerAddr>()
-                .map(|peer| ClientIp::new(peer.0.ip()))
-        })
-    }
-
-    /// The answer to a request whose client is not known.
-    pub(crate) fn refuse_unknown(&self) -> Response<Bytes> {
-        if !self.complained.swap(true, Ordering::Relaxed) {
-            tracing::error!(
-                policy = self.limiter.name().as_str(),
-                "a request has neither ClientIp nor PeerAddr in its extensions and is answered \
-                 with 500: put a ClientIpLayer outside the RateLimitLayer, and give each request \
-                 the PeerAddr of its connection"
-            );
+    /// Decides on a request.
+    pub(crate) fn decide<B>(&self, request: &Request<B>) -> Step {
+        let asker = Asker::of(request.headers());
+        let subject = self.subject(request.headers(), request.extensions());
+        let op = self.op(request);
+        let limiter = &self.limiter;
+        let rules = limiter.version();
+        let mut client_wanted = false;
+        let mut unidentified = |rule: &Compiled| {
+            limiter.count_unidentified(rule);
+            client_wanted |= matches!(rule.by, By::Caller | By::Client) && !subject.has_client();
+        };
+        let Ok(mut picks) = rules.pick(&op, &subject, &limiter.settings().keys, &mut unidentified)
+        else {
+            return self.refuse(Reason::MalformedPath, asker);
+        };
+        if client_wanted {
+            self.complain();
+            return self.refuse(Reason::UnknownClient, asker);
         }
-        (self.refuse)(&self.refusal(Reason::UnknownClient))
+        match limiter.try_decide(&rules, &mut picks, &subject) {
+            None => Step::Pending(limiter.decide(rules, picks, &subject), asker),
+            Some(decision) => {
+                let decided = Decided {
+                    rules,
+                    picks,
+                    decision: Ok(decision),
+                };
+                Step::Answered(self.settle(decided, asker))
+            }
+        }
     }
 
-    /// The answer to a request with this verdict; `None` if it is to be let in.
-    pub(crate) fn refuse(&self, verdict: &Verdict) -> Option<Response<Bytes>> {
-        let (refusal, outcome) = match verdict {
-            Verdict::Allowed(_) => return None,
-            Verdict::Never(_) => (self.refusal(Reason::Never), None),
-            Verdict::Refused(refused) => {
-                let reason = match refused.outcome {
-                    Some(_) => Reason::Limited,
-                    None => Reason::StoreUnavailable,
-                };
-                let retry_after = Some(refused.retry_after());
-                (
-                    Refusal {
-                        retry_after,
-                        ..self.refusal(reason)
-                    },
-                    refused.outcome,
-                )
-            }
+    pub(crate) fn settle(&self, decided: Decided, asker: Asker) -> Answer {
+        let Decided {
+            rules,
+            picks,
+            decision,
+        } = &decided;
+        self.limiter.count(rules, picks, decision);
+        let ruling = Ruling::new(decided);
+        if ruling.is_admitted() {
+            return Answer::Admitted(ruling);
+        }
+        let refusal = Refusal {
+            ruling: Some(&ruling),
+            reason: if ruling.is_failed() {
+                Reason::StoreUnavailable
+            } else if ruling.is_never() {
+                Reason::Never
+            } else {
+                Reason::Limited
+            },
+            retry_after: ruling.retry_after(),
+            grpc: asker.grpc,
         };
         tracing::debug!(
-            policy = refusal.policy.as_str(),
+            policy = refusal.policies().next().map(crate::PolicyName::as_str),
             reason = ?refusal.reason,
             retry_after = ?refusal.retry_after,
             "request refused"
         );
         let mut response = (self.refuse)(&refusal);
-        if let Some(outcome) = outcome {
-            let rate_limit = headers::rate_limit(refusal.policy, &outcome);
-            headers::append(response.headers_mut(), self.limiter.policy(), rate_limit);
-        }
+        self.describe(&ruling, response.headers_mut());
         if let Some(wait) = refusal.retry_after {
             headers::ensure_retry_after(response.headers_mut(), wait);
         }
-        Some(response)
+        Answer::Refused(response)
     }
 
-    fn refusal(&self, reason: Reason) -> Refusal<'_> {
-        Refusal {
-            policy: self.limiter.name(),
+    /// Says on an answer what was decided.
+    pub(crate) fn describe(&self, ruling: &Ruling, headers: &mut HeaderMap) {
+        self.limiter.settings().headers.write(ruling, headers);
+    }
+
+    fn subject<'r>(&self, headers: &HeaderMap, extensions: &'r Extensions) -> Subject<'r> {
+        let mut subject = Subject::new();
+        if self.stage == Stage::Identified {
+            if let Some(identity) = extensions.get::<Identity>() {
+                subject = Subject::identity(identity);
+            }
+            if let Some(key) = extensions.get::<ApiKey>() {
+                subject = subject.api_key(key.as_str());
+            }
+            if let Some(custom) = extensions.get::<CustomSubject>() {
+                subject = subject.custom(custom.kind(), custom.value());
+            }
+        }
+        if let Some(ConnectionId(number)) = extensions.get() {
+            subject = subject.connection(*number);
+        }
+        let client = extensions.get::<ClientIp>().copied().or_else(|| {
+            let PeerAddr(peer) = extensions.get()?;
+            let proxies = &self.limiter.settings().proxies;
+            Some(proxies.client_ip(peer.ip(), headers))
+        });
+        match client {
+            Some(client) => subject.client(client),
+            None => subject,
+        }
+    }
+
+    fn op<'r, B>(&self, request: &'r Request<B>) -> Op<'r> {
+        let path = axum::route(request.extensions()).unwrap_or(request.uri().path());
+        let Cost(cost) = request.extensions().get().copied().unwrap_or(Cost(1));
+        Op::to(Target::Request {
+            method: request.method(),
+            path,
+        })
+        .stage(self.stage)
+        .cost(cost)
+    }
+
+    fn complain(&self) {
+        if !self.complained.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                "a request has neither ClientIp nor PeerAddr in its extensions and is answered \
+                 with 500: put a ClientIpLayer outside the RateLimitLayer, and give each request \
+                 the PeerAddr of its connection"
+            );
+        }
+    }
+
+    /// The answer to a request that no rule has decided on.
+    fn refuse(&self, reason: Reason, asker: Asker) -> Step {
+        let response = (self.refuse)(&Refusal {
+            ruling: None,
             reason,
             retry_after: None,
-        }
+            grpc: asker.grpc,
+        });
+        Step::Answered(Answer::Refused(response))
+    }
+}
+
+impl Asker {
+    fn of(headers: &HeaderMap) -> Self {
+        let grpc = headers
+            .get(CONTENT_TYPE)
+            .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+        Self { grpc }
     }
 }

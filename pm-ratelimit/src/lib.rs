@@ -2,33 +2,54 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod algorithm;
+pub mod caller;
 pub mod future;
 pub mod headers;
 pub mod store;
+pub mod telemetry;
+pub mod user_quotas;
 
+mod axum;
+mod builder;
 mod charge;
 mod decision;
 mod error;
+mod explanation;
 mod key;
 mod layer;
 mod limiter;
+mod on_failure;
+mod op;
 mod policy_name;
 mod quota;
 mod refusal;
+mod rules;
+mod ruling;
 mod service;
 mod subject;
 mod sync;
 mod verdict;
 
+pub use self::builder::LimiterBuilder;
 pub use self::charge::{BucketId, Charge, Charges, Mode, TooManyCharges};
 pub use self::decision::{Decision, Outcome};
 pub use self::error::Error;
+pub use self::explanation::{Because, Explained, Explanation};
+pub use self::key::DigestKey;
 pub use self::layer::RateLimitLayer;
-pub use self::limiter::{Limiter, OnFailure};
+pub use self::limiter::Limiter;
+pub use self::on_failure::OnFailure;
+pub use self::op::Op;
 pub use self::policy_name::{InvalidPolicyName, PolicyName};
 pub use self::quota::{InvalidQuota, Quota};
 pub use self::refusal::{Reason, Refusal};
+pub use self::rules::{
+    By, InvalidBy, InvalidMultiplier, InvalidRules, MalformedPath, Multiplier, Rule, Rules,
+    STANDARD_ROLES, Stage,
+};
 pub use self::service::RateLimit;
 pub use self::store::{MemoryStore, RateLimitStore};
-pub use self::subject::Subject;
+pub use self::subject::{Subject, User};
+pub use self::telemetry::Stats;
+pub use self::user_quotas::{CachedUserQuotas, Lookup, MemoryUserQuotas, UserQuotas};
 pub use self::verdict::{Allowed, Never, Refused, Verdict};

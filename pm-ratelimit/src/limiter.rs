@@ -3,221 +3,408 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use http::HeaderValue;
-use pm_core::Clock;
+use arc_swap::{ArcSwap, Guard};
+use pm_core::{Clock, Identity, Tick, TrustedProxies};
 
-use crate::key::Digest;
+use crate::builder::LimiterBuilder;
+use crate::headers::Headers;
+use crate::key::{DigestKey, Keys};
+use crate::rules::{Compiled, Picks, RuleSet, Single};
+use crate::ruling;
+use crate::telemetry::{self, Counters};
+use crate::user_quotas::{Lookup, UserQuotas};
 use crate::{
-    Allowed, Charge, Charges, Decision, Error, MemoryStore, Never, PolicyName, Quota,
-    RateLimitStore, Refused, Subject, Verdict, headers,
+    Decision, Error, Explanation, InvalidRules, MemoryStore, OnFailure, Op, PolicyName, Quota,
+    RateLimitLayer, RateLimitStore, Rules, Stage, Stats, Subject, User, Verdict,
 };
 
 /// Decides who may do how much: a handle that is cheap to clone and has no type parameters.
 ///
-/// Clones share the buckets. The [layer](crate::RateLimitLayer) is made from one; anything that is
-/// not an HTTP request, such as a WebSocket frame, asks it directly:
+/// Clones share the buckets and the rules. The [layers](Self::layer) are made from one; anything
+/// that is not an HTTP request, such as a WebSocket frame, asks it directly:
 ///
 /// ```
-/// use pm_ratelimit::{Limiter, Quota, Subject, Verdict};
+/// use pm_ratelimit::{By, Limiter, Op, Quota, Rule, Rules, Subject, Verdict};
 ///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// let frames = Limiter::new(Quota::per_second(20).burst(40));
-/// match frames.check(&Subject::connection(7), 1).await {
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let address: std::net::IpAddr = [192, 0, 2, 1].into();
+/// let rules = Rules::new()
+///     .rule("user", Rule::always().by(By::User).quota(Quota::per_minute(300)).role("admin", 5))
+///     .rule("bulk", Rule::on("bulk.*").by(By::User).quota(Quota::per_hour(10)).cost(2));
+/// let limiter = Limiter::builder(rules).build()?;
+///
+/// let subject = Subject::user("u1").client(address);
+/// match limiter.check(&subject, Op::new("task.update").cost(2)).await {
 ///     Verdict::Allowed(allowed) => println!("{} left", allowed.remaining()),
 ///     Verdict::Refused(refused) => println!("wait {:?}", refused.retry_after()),
 ///     Verdict::Never(never) => println!("at most {} at once", never.capacity()),
 /// }
-/// # }
+/// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct Limiter(Arc<Settings>);
+pub struct Limiter(Arc<Shared>);
 
-#[derive(Clone)]
-struct Settings {
-    name: PolicyName,
-    quota: Quota,
-    store: Arc<dyn RateLimitStore>,
-    clock: Clock,
-    on_failure: OnFailure,
-    digest: Digest,
-    /// `RateLimit-Policy`, which is the same on every response.
-    policy: HeaderValue,
+struct Shared {
+    rules: ArcSwap<RuleSet>,
+    settings: Settings,
+    counters: Arc<Counters>,
 }
 
-/// What a limiter answers when its store does not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum OnFailure {
-    /// No: what the limit protects is worth more than being available.
-    Closed,
-    /// Yes: being available is worth more than the limit.
-    #[default]
-    Open,
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) store: Arc<dyn RateLimitStore>,
+    pub(crate) clock: Clock,
+    pub(crate) keys: Keys,
+    pub(crate) proxies: TrustedProxies,
+    pub(crate) headers: Headers,
+    pub(crate) user_quotas: Option<Arc<dyn UserQuotas>>,
 }
 
-/// A decision that is waited for. It owns all it needs, so that it can outlive the request.
-pub(crate) type PendingDecision =
-    Pin<Box<dyn Future<Output = Result<Decision, Error>> + Send + 'static>>;
+/// What was decided, by which rules. It owns all it needs, so that it can outlive the request.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    pub(crate) rules: Arc<RuleSet>,
+    pub(crate) picks: Picks,
+    pub(crate) decision: Result<Decision, Error>,
+}
+
+/// A decision that is waited for.
+pub(crate) type PendingDecision = Pin<Box<dyn Future<Output = Decided> + Send + 'static>>;
 
 impl Limiter {
-    /// A limiter with buckets of its own, in memory: room for 100,000 of them at a time, which
+    /// A limiter with these rules, to be configured.
+    pub fn builder(rules: Rules) -> LimiterBuilder {
+        LimiterBuilder::new(rules)
+    }
+
+    /// One quota for each caller, counted in memory: room for 100,000 buckets at a time, which
     /// takes 3.3 MB. A bucket that is full again needs no room.
+    ///
+    /// It is one rule by [`By::Caller`](crate::By::Caller), called `default`, in both stages. Two such
+    /// limiters never share buckets.
     #[must_use]
     pub fn new(quota: Quota) -> Self {
         Self::in_store(Arc::new(MemoryStore::bounded(100_000)), quota)
     }
 
-    /// A limiter whose buckets are in `store`, which it may share with other limiters: their
+    /// One quota for each caller, counted in `store`, which may be shared with other limiters: their
     /// buckets stay apart.
     #[must_use]
     pub fn in_store(store: Arc<dyn RateLimitStore>, quota: Quota) -> Self {
+        let keys = Keys::new(DigestKey::random());
         let name = PolicyName::from_static("default");
-        Self(Arc::new(Settings {
-            digest: Digest::random(&name),
-            policy: headers::policy(&name, &quota),
-            name,
-            quota,
-            store,
-            clock: Clock::system(),
-            on_failure: OnFailure::default(),
+        let rules = RuleSet::of(
+            Single {
+                name,
+                quota,
+                on_failure: OnFailure::default(),
+            },
+            &keys,
+        );
+        Self::assemble(rules, Settings::new(store, keys))
+    }
+
+    pub(crate) fn assemble(rules: RuleSet, settings: Settings) -> Self {
+        Self(Arc::new(Shared {
+            rules: ArcSwap::from_pointee(rules),
+            settings,
+            counters: Arc::default(),
         }))
     }
 
-    /// The same limiter under this name, which appears in headers and problems. It starts with
-    /// full buckets.
-    ///
-    /// Without it, the name is `default`.
+    /// The same limiter of one quota under this name, which appears in headers and problems. It
+    /// starts with full buckets. One that has rules with names of their own stays as it is.
     #[must_use]
     pub fn with_name(self, name: PolicyName) -> Self {
-        self.with(|settings| {
-            settings.digest = Digest::random(&name);
-            settings.policy = headers::policy(&name, &settings.quota);
-            settings.name = name;
-        })
+        self.with_single(|single| single.name = name)
     }
 
-    /// The same limiter on another clock. All limiters that share a store need the same.
+    /// The same limiter on another clock. All limiters that share a store need the same. It no
+    /// longer shares [changes of rules](Self::reload) with the one it was made from.
     ///
     /// Without it, the clock is [`Clock::system`].
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
-        self.with(|settings| settings.clock = clock)
+        let settings = Settings {
+            clock,
+            ..self.0.settings.clone()
+        };
+        Self(Arc::new(Shared {
+            rules: ArcSwap::new(self.0.rules.load_full()),
+            settings,
+            counters: Arc::default(),
+        }))
     }
 
-    /// The same limiter with this answer when its store fails. A memory store never does.
+    /// The same limiter of one quota with this answer when its store fails; where there are rules,
+    /// [they say](crate::Rule::if_store_fails). A memory store never fails.
     ///
     /// Without it, the answer is [`OnFailure::Open`]. Either way the verdict says that it is
-    /// [degraded](Allowed::degraded), and a warning is logged.
+    /// [degraded](crate::Allowed::degraded), and a warning is logged.
     #[must_use]
     pub fn with_on_failure(self, on_failure: OnFailure) -> Self {
-        self.with(|settings| settings.on_failure = on_failure)
+        self.with_single(|single| single.on_failure = on_failure)
     }
 
-    /// The quota that each subject has.
-    #[must_use]
-    pub fn quota(&self) -> &Quota {
-        &self.0.quota
+    fn with_single(self, change: impl FnOnce(&mut Single)) -> Self {
+        let Some(mut single) = self.0.rules.load().single.clone() else {
+            return self;
+        };
+        change(&mut single);
+        let settings = self.0.settings.clone();
+        Self::assemble(RuleSet::of(single, &settings.keys), settings)
     }
 
-    /// The name in headers and problems.
-    #[must_use]
-    pub fn name(&self) -> &PolicyName {
-        &self.0.name
-    }
-
-    /// Asks whether `subject` may spend `cost` tokens now, and charges them if so.
+    /// A layer that decides on HTTP requests by the rules of this stage.
     ///
-    /// It never fails: where the store does, [`OnFailure`] answers. With a memory store it is
-    /// ready at once, and the same as [`try_check`](Self::try_check).
+    /// A service with authentication has two: one at the edge, outside it, and one inside it, for
+    /// those who are identified. See [`RateLimitLayer`].
+    #[must_use]
+    pub fn layer(&self, stage: Stage) -> RateLimitLayer {
+        RateLimitLayer::at(self.clone(), stage)
+    }
+
+    /// Asks whether `subject` may do that now, and charges it if so: a cost, or an [`Op`]. All rules
+    /// that apply are one decision, all or nothing.
+    ///
+    /// It never fails: where the store does, [`OnFailure`] answers. With a memory store, and without
+    /// quotas of users that take waiting, it is ready at once, and the same as
+    /// [`try_check`](Self::try_check).
     ///
     /// Cancel-safe: a dropped question has either been charged or not, and holds nothing.
-    pub async fn check(&self, subject: &Subject<'_>, cost: u32) -> Verdict {
-        let charge = self.charge(subject, cost);
-        match self.try_decide(charge) {
-            Some(decision) => self.verdict(&decision, cost),
-            None => {
-                let decision = self.decide(charge).await;
-                self.settle(decision, cost)
+    pub async fn check<'a>(&self, subject: &Subject<'_>, op: impl Into<Op<'a>>) -> Verdict {
+        let op = op.into();
+        let pending = {
+            let rules = self.0.rules.load();
+            let mut picks = self.picks(&rules, subject, &op);
+            match self.try_decide(&rules, &mut picks, subject) {
+                Some(decision) => return self.verdict(&rules, &picks, &Ok(decision)),
+                None => self.decide(Guard::into_inner(rules), picks, subject),
+            }
+        };
+        let decided = pending.await;
+        self.verdict(&decided.rules, &decided.picks, &decided.decision)
+    }
+
+    /// The same without waiting: `None` if the store or the quotas of users cannot answer without. A
+    /// memory store always can, and allocates nothing for it.
+    pub fn try_check<'a>(&self, subject: &Subject<'_>, op: impl Into<Op<'a>>) -> Option<Verdict> {
+        let op = op.into();
+        // Borrowed and not cloned, so that checks on many cores do not meet at one counter.
+        let rules = self.0.rules.load();
+        let mut picks = self.picks(&rules, subject, &op);
+        let decision = self.try_decide(&rules, &mut picks, subject)?;
+        Some(self.verdict(&rules, &picks, &Ok(decision)))
+    }
+
+    /// Which rules apply to that, and why; and which do not. It charges nothing, asks no store and
+    /// looks up no quotas of users.
+    pub fn explain<'a>(&self, subject: &Subject<'_>, op: impl Into<Op<'a>>) -> Explanation {
+        Explanation::new(&self.0.rules.load(), subject, &op.into())
+    }
+
+    /// Puts other rules into force, for this limiter, its clones and its layers.
+    ///
+    /// Every request is decided by the rules before or by those after, never by a mixture. A rule
+    /// that keeps its name keeps its buckets: what is owed in tokens stays owed, up to the burst of
+    /// the new quota.
+    ///
+    /// # Errors
+    ///
+    /// If a rule is not valid. The error names it and its field, and the old rules stay in force.
+    pub fn reload(&self, rules: Rules) -> Result<(), InvalidRules> {
+        match RuleSet::compile(rules, &self.0.settings.keys) {
+            Ok(rules) => {
+                tracing::info!(
+                    rules = rules.rules().len(),
+                    "other rate limit rules are in force"
+                );
+                self.0.rules.store(Arc::new(rules));
+                telemetry::reloaded("applied");
+                Ok(())
+            }
+            Err(invalid) => {
+                tracing::warn!(error = %invalid, "rate limit rules are refused, the old ones stay");
+                telemetry::reloaded("refused");
+                Err(invalid)
             }
         }
     }
 
-    /// The same without waiting: `None` if the store cannot answer without. A memory store always
-    /// can, and allocates nothing for it.
-    pub fn try_check(&self, subject: &Subject<'_>, cost: u32) -> Option<Verdict> {
-        let decision = self.try_decide(self.charge(subject, cost))?;
-        Some(self.verdict(&decision, cost))
+    /// The rules that are in force.
+    pub fn rules(&self) -> Rules {
+        self.0.rules.load().source.clone()
     }
 
-    pub(crate) fn charge(&self, subject: &Subject<'_>, cost: u32) -> Charge {
-        Charge::new(self.0.digest.bucket(subject), self.0.quota, cost)
+    /// What has been counted.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.0.counters.stats()
     }
 
-    pub(crate) fn try_decide(&self, charge: Charge) -> Option<Decision> {
-        self.0.store.try_decide(&[charge], self.0.clock.now())
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.settings
     }
 
-    pub(crate) fn decide(&self, charge: Charge) -> PendingDecision {
-        Arc::clone(&self.0.store).decide(Charges::from(charge), self.0.clock.now())
+    pub(crate) fn version(&self) -> Arc<RuleSet> {
+        self.0.rules.load_full()
     }
 
-    /// The verdict on a decision that was waited for.
-    pub(crate) fn settle(&self, decision: Result<Decision, Error>, cost: u32) -> Verdict {
-        let error = match decision {
-            Ok(decision) => return self.verdict(&decision, cost),
-            Err(error) => error,
+    fn picks(&self, rules: &RuleSet, subject: &Subject<'_>, op: &Op<'_>) -> Picks {
+        let mut unidentified = |rule: &Compiled| self.count_unidentified(rule);
+        rules
+            .pick(op, subject, &self.0.settings.keys, &mut unidentified)
+            .expect("the path of an Op was parsed when it was made")
+    }
+
+    pub(crate) fn count_unidentified(&self, rule: &Compiled) {
+        self.0.counters.unidentified(&rule.metrics);
+    }
+
+    /// The decision, if it takes no waiting.
+    pub(crate) fn try_decide(
+        &self,
+        rules: &RuleSet,
+        picks: &mut Picks,
+        subject: &Subject<'_>,
+    ) -> Option<Decision> {
+        let Settings { store, clock, .. } = &self.0.settings;
+        let now = clock.now();
+        self.try_look_up(rules, picks, subject, now)?;
+        if picks.rules.is_empty() {
+            return Some(Decision::admitted([]));
+        }
+        store.try_decide(picks.charges.as_slice(), now)
+    }
+
+    /// Puts the quotas that users have of their own into the charges; `None` if that takes waiting.
+    fn try_look_up(
+        &self,
+        rules: &RuleSet,
+        picks: &mut Picks,
+        subject: &Subject<'_>,
+        now: Tick,
+    ) -> Option<()> {
+        let (Some(quotas), Some(user)) = (&self.0.settings.user_quotas, subject.as_user()) else {
+            return Some(());
         };
-        tracing::warn!(
-            policy = self.0.name.as_str(),
-            on_failure = ?self.0.on_failure,
-            error = ?error,
-            "the rate limit store failed, deciding without it"
-        );
-        match self.0.on_failure {
-            OnFailure::Closed => Verdict::Refused(Refused {
-                outcome: None,
-                degraded: true,
-            }),
-            OnFailure::Open => Verdict::Allowed(Allowed {
-                outcome: None,
-                degraded: true,
-            }),
+        for (pick, charge) in picks.rules.iter().zip(picks.charges.as_mut_slice()) {
+            if pick.by_user {
+                match quotas.try_quota(&rules.rule(pick.rule).name, user, now) {
+                    Lookup::Own(quota) => *charge = charge.with_quota(quota),
+                    Lookup::Rule => {}
+                    Lookup::Unknown => return None,
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// The decision, waited for.
+    pub(crate) fn decide(
+        &self,
+        rules: Arc<RuleSet>,
+        mut picks: Picks,
+        subject: &Subject<'_>,
+    ) -> PendingDecision {
+        let limiter = self.clone();
+        let user = subject.as_user().map(|user| user.to_identity());
+        Box::pin(async move {
+            let Settings { store, clock, .. } = &limiter.0.settings;
+            if let Some(user) = user {
+                limiter.look_up(&rules, &mut picks, user).await;
+            }
+            let now = clock.now();
+            // The look-ups may have been all that there was to wait for.
+            let decision = match store.try_decide(picks.charges.as_slice(), now) {
+                _ if picks.rules.is_empty() => Ok(Decision::admitted([])),
+                Some(decision) => Ok(decision),
+                None => Arc::clone(store).decide(picks.charges.clone(), now).await,
+            };
+            Decided {
+                rules,
+                picks,
+                decision,
+            }
+        })
+    }
+
+    async fn look_up(&self, rules: &RuleSet, picks: &mut Picks, user: Identity) {
+        let Some(quotas) = &self.0.settings.user_quotas else {
+            return;
+        };
+        let now = self.0.settings.clock.now();
+        for (pick, charge) in picks.rules.iter().zip(picks.charges.as_mut_slice()) {
+            if !pick.by_user {
+                continue;
+            }
+            let rule = &rules.rule(pick.rule).name;
+            let quota = match quotas.try_quota(rule, User::from(&user), now) {
+                Lookup::Own(quota) => Ok(Some(quota)),
+                Lookup::Rule => Ok(None),
+                Lookup::Unknown => {
+                    let quotas = Arc::clone(quotas);
+                    quotas.quota(rule.clone(), user.clone(), now).await
+                }
+            };
+            match quota {
+                Ok(Some(quota)) => *charge = charge.with_quota(quota),
+                Ok(None) => {}
+                Err(error) => {
+                    self.0.counters.lookup_failed();
+                    tracing::warn!(
+                        policy = rule.as_str(),
+                        error = ?error,
+                        "the quota of a user cannot be looked up, deciding by that of the rule"
+                    );
+                }
+            }
         }
     }
 
-    pub(crate) fn verdict(&self, decision: &Decision, cost: u32) -> Verdict {
-        let outcome = decision.outcomes().first().copied();
-        let degraded = decision.is_degraded();
-        if decision.is_admitted() {
-            Verdict::Allowed(Allowed { outcome, degraded })
-        } else if outcome.is_some_and(|outcome| outcome.is_never()) {
-            Verdict::Never(Never {
-                cost,
-                capacity: self.0.quota.capacity(),
-            })
-        } else {
-            Verdict::Refused(Refused { outcome, degraded })
+    fn verdict(
+        &self,
+        rules: &RuleSet,
+        picks: &Picks,
+        decision: &Result<Decision, Error>,
+    ) -> Verdict {
+        self.count(rules, picks, decision);
+        ruling::verdict(rules, picks, decision)
+    }
+
+    /// Counts a decision, and logs one that the store did not make.
+    pub(crate) fn count(&self, rules: &RuleSet, picks: &Picks, decision: &Result<Decision, Error>) {
+        if let Err(error) = decision {
+            tracing::warn!(
+                admitted = ruling::admits(rules, picks, decision),
+                error = ?error,
+                "the rate limit store failed, deciding without it"
+            );
         }
+        ruling::count(rules, picks, decision, &self.0.counters);
     }
+}
 
-    pub(crate) fn policy(&self) -> HeaderValue {
-        self.0.policy.clone()
-    }
-
-    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
-        change(Arc::make_mut(&mut self.0));
-        self
+impl Settings {
+    pub(crate) fn new(store: Arc<dyn RateLimitStore>, keys: Keys) -> Self {
+        Self {
+            store,
+            clock: Clock::system(),
+            keys,
+            proxies: TrustedProxies::none(),
+            headers: Headers::default(),
+            user_quotas: None,
+        }
     }
 }
 
 impl fmt::Debug for Limiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Limiter")
-            .field("name", &self.0.name)
-            .field("quota", &self.0.quota)
-            .field("store", &self.0.store)
-            .field("clock", &self.0.clock)
-            .field("on_failure", &self.0.on_failure)
+            .field("rules", &self.0.rules.load().source)
+            .field("store", &self.0.settings.store)
+            .field("clock", &self.0.settings.clock)
+            .field("stats", &self.stats())
             .finish_non_exhaustive()
     }
 }

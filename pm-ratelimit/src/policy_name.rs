@@ -1,11 +1,19 @@
-use std::borrow::Cow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 /// What a policy is called in headers and problems: 1–64 printable ASCII characters.
 ///
-/// That is what a String of RFC 9651 can hold, so a header made from it is always well-formed.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct PolicyName(Cow<'static, str>);
+/// That is what a String of RFC 9651 can hold, so a header made from it is always well-formed. Cheap
+/// to clone.
+#[derive(Clone)]
+pub struct PolicyName(Text);
+
+#[derive(Clone)]
+enum Text {
+    Shared(Arc<str>),
+    Static(&'static str),
+}
 
 impl PolicyName {
     /// A name that is written in the program.
@@ -20,13 +28,30 @@ impl PolicyName {
             is_valid(name.as_bytes()),
             "a policy name is 1 to 64 printable ASCII characters"
         );
-        Self(Cow::Borrowed(name))
+        Self(Text::Static(name))
     }
 
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        match &self.0 {
+            Text::Shared(name) => name,
+            Text::Static(name) => name,
+        }
+    }
+}
+
+impl PartialEq for PolicyName {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for PolicyName {}
+
+impl Hash for PolicyName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 
@@ -35,7 +60,7 @@ impl TryFrom<String> for PolicyName {
 
     fn try_from(name: String) -> Result<Self, InvalidPolicyName> {
         if is_valid(name.as_bytes()) {
-            Ok(Self(Cow::Owned(name)))
+            Ok(Self(Text::Shared(name.into())))
         } else {
             Err(InvalidPolicyName(()))
         }
@@ -44,13 +69,13 @@ impl TryFrom<String> for PolicyName {
 
 impl fmt::Display for PolicyName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for PolicyName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PolicyName({:?})", self.0)
+        write!(f, "PolicyName({:?})", self.as_str())
     }
 }
 

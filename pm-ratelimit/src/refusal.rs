@@ -1,28 +1,38 @@
 use std::time::Duration;
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use pm_core::Problem;
 
 use crate::PolicyName;
+use crate::ruling::Ruling;
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 /// A request that the layer does not let in; what the function given to
 /// [`on_refusal`](crate::RateLimitLayer::on_refusal) makes an answer from.
 #[derive(Clone, Copy, Debug)]
 pub struct Refusal<'a> {
-    pub(crate) policy: &'a PolicyName,
+    pub(crate) ruling: Option<&'a Ruling>,
     pub(crate) reason: Reason,
     pub(crate) retry_after: Option<Duration>,
+    pub(crate) grpc: bool,
 }
 
 /// Why a request is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The quota is used up for now.
+    /// A quota is used up for now.
     Limited,
-    /// The request costs more than the quota ever holds.
+    /// The path of the request has no normal form, so that it cannot be told which rule is meant.
+    MalformedPath,
+    /// The request costs more than a quota ever holds.
     Never,
-    /// The store failed, and the limiter is [closed](crate::OnFailure::Closed) then.
+    /// The store failed, and a rule is [closed](crate::OnFailure::Closed) then.
     StoreUnavailable,
     /// The request has neither a [`ClientIp`](pm_core::ClientIp) nor a
     /// [`PeerAddr`](pm_core::PeerAddr) in its extensions: the service is put together wrongly.
@@ -30,50 +40,114 @@ pub enum Reason {
 }
 
 impl Refusal<'_> {
-    /// The policy that refuses.
-    #[must_use]
-    pub const fn policy(&self) -> &PolicyName {
-        self.policy
+    /// The rules that refuse. None if the reason is another than a quota.
+    pub fn policies(&self) -> impl Iterator<Item = &PolicyName> {
+        let violated = self.ruling.map(Ruling::violated).into_iter().flatten();
+        violated.map(|part| &part.rule.name)
     }
 
-    /// Why it does.
+    /// Why the request is refused.
     #[must_use]
     pub const fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// How long to wait, where waiting helps.
+    /// How long to wait, where waiting helps: until the last of the rules that refuse lets it in.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// The answer that the layer gives of itself: 429, 413, 503 or 500, with the problem types and
-    /// the member `violated-policies` of the `RateLimit` header draft.
+    /// Whether the request is a call of gRPC, by its content type.
+    #[must_use]
+    pub const fn is_grpc(&self) -> bool {
+        self.grpc
+    }
+
+    /// The answer that the layer gives of itself: to a call of gRPC a status, to others the
+    /// [problem](Self::problem).
+    #[must_use]
+    pub fn response(&self) -> Response<Bytes> {
+        if self.grpc {
+            self.grpc_status()
+        } else {
+            self.problem().into_response()
+        }
+    }
+
+    /// 429, 413, 400, 503 or 500, with the problem types and the member `violated-policies` of the
+    /// `RateLimit` header draft.
     pub fn problem(&self) -> Problem {
+        let problem = Problem::new(self.status());
         let problem = match self.reason {
-            Reason::Limited => Problem::new(StatusCode::TOO_MANY_REQUESTS)
-                .with_type(
-                    "https://iana.org/assignments/http-problem-types#quota-exceeded",
-                    "Request cannot be satisfied as assigned quota has been exceeded",
-                )
-                .with_detail("too many requests: wait as long as the header Retry-After says")
-                .with_member("violated-policies", vec![self.policy.to_string()]),
-            Reason::Never => Problem::new(StatusCode::PAYLOAD_TOO_LARGE)
-                .with_detail("the request costs more than the quota holds: make it smaller")
-                .with_member("violated-policies", vec![self.policy.to_string()]),
-            Reason::StoreUnavailable => Problem::new(StatusCode::SERVICE_UNAVAILABLE)
-                .with_type(
-                    "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
-                    "Request cannot be satisfied due to temporary server capacity constraints",
-                )
-                .with_detail("the request cannot be counted right now: try again shortly"),
-            Reason::UnknownClient => Problem::new(StatusCode::INTERNAL_SERVER_ERROR)
-                .with_detail("the server cannot tell where the request comes from"),
+            Reason::Limited => problem.with_type(
+                "https://iana.org/assignments/http-problem-types#quota-exceeded",
+                "Request cannot be satisfied as assigned quota has been exceeded",
+            ),
+            Reason::StoreUnavailable => problem.with_type(
+                "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
+                "Request cannot be satisfied due to temporary server capacity constraints",
+            ),
+            Reason::MalformedPath | Reason::Never | Reason::UnknownClient => problem,
         };
+        let mut problem = problem.with_detail(self.detail());
+        let violated: Vec<String> = self.policies().map(ToString::to_string).collect();
+        if !violated.is_empty() {
+            problem = problem.with_member("violated-policies", violated);
+        }
         match self.retry_after {
             Some(wait) => problem.with_retry_after(wait),
             None => problem,
         }
+    }
+
+    const fn status(&self) -> StatusCode {
+        match self.reason {
+            Reason::Limited => StatusCode::TOO_MANY_REQUESTS,
+            Reason::MalformedPath => StatusCode::BAD_REQUEST,
+            Reason::Never => StatusCode::PAYLOAD_TOO_LARGE,
+            Reason::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Reason::UnknownClient => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    const fn detail(&self) -> &'static str {
+        match self.reason {
+            Reason::Limited => "too many requests: wait as long as the header Retry-After says",
+            Reason::MalformedPath => {
+                "the path can be read in more than one way: send it in its normal form"
+            }
+            Reason::Never => "the request costs more than the quota holds: make it smaller",
+            Reason::StoreUnavailable => {
+                "the request cannot be counted right now: try again shortly"
+            }
+            Reason::UnknownClient => "the server cannot tell where the request comes from",
+        }
+    }
+
+    /// Headers alone, which a client of gRPC takes for trailers ("Trailers-Only"). An HTTP status
+    /// other than 200 would reach the caller as `UNAVAILABLE`, which clients retry at once.
+    fn grpc_status(&self) -> Response<Bytes> {
+        let status = match self.reason {
+            Reason::Limited | Reason::Never => "8",
+            Reason::MalformedPath => "3",
+            Reason::StoreUnavailable => "14",
+            Reason::UnknownClient => "13",
+        };
+        let mut response = Response::new(Bytes::new());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(GRPC_STATUS, HeaderValue::from_static(status));
+        headers.insert(GRPC_MESSAGE, HeaderValue::from_static(self.detail()));
+        // Waiting helps not at all: a negative number tells a client not to retry.
+        let pushback = match self.retry_after {
+            Some(wait) => {
+                HeaderValue::from(wait.as_nanos().div_ceil(1_000_000).min(1 << 60) as u64)
+            }
+            None => HeaderValue::from_static("-1"),
+        };
+        headers.insert(GRPC_PUSHBACK, pushback);
+        response
     }
 }

@@ -7,9 +7,8 @@ use http::{Request, Response};
 use pm_core::ResponseBody;
 use tower_service::Service;
 
-use crate::Subject;
 use crate::future::ResponseFuture;
-use crate::layer::Admission;
+use crate::layer::{Admission, Answer, Step};
 
 /// What [`RateLimitLayer`](crate::RateLimitLayer) builds.
 ///
@@ -64,26 +63,19 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let Some(client) = Admission::client(request.extensions()) else {
-            drop(self.take_ready());
-            return ResponseFuture::refused(self.admission.refuse_unknown());
-        };
-        let limiter = &self.admission.limiter;
-        let charge = limiter.charge(&Subject::client(client), 1);
-        let Some(decision) = limiter.try_decide(charge) else {
-            let decision = limiter.decide(charge);
-            let admission = Arc::clone(&self.admission);
-            return ResponseFuture::deciding(decision, self.take_ready(), request, admission);
-        };
-        let verdict = limiter.verdict(&decision, 1);
-        match self.admission.refuse(&verdict) {
-            Some(response) => {
+        match self.admission.decide(&request) {
+            Step::Answered(Answer::Admitted(ruling)) => {
+                let admission = Arc::clone(&self.admission);
+                ResponseFuture::calling(self.inner.call(request), ruling, admission)
+            }
+            Step::Pending(decision, asker) => {
+                let admission = Arc::clone(&self.admission);
+                let waiting = (self.take_ready(), request, asker);
+                ResponseFuture::deciding(decision, waiting, admission)
+            }
+            Step::Answered(Answer::Refused(response)) => {
                 drop(self.take_ready());
                 ResponseFuture::refused(response)
-            }
-            None => {
-                let admission = Arc::clone(&self.admission);
-                ResponseFuture::calling(self.inner.call(request), verdict, admission)
             }
         }
     }

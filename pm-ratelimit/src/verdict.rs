@@ -1,16 +1,16 @@
 use std::time::Duration;
 
-use crate::Outcome;
+use crate::{Outcome, PolicyName};
 
-/// The answer to "may this subject do that now?".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The answer to "may this subject do that now?", by all rules that apply.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Verdict {
     /// Yes, and it has been charged.
     Allowed(Allowed),
     /// Not now; nothing has been charged.
     Refused(Refused),
-    /// Not ever: it costs more than the bucket can hold. Nothing has been charged.
+    /// Not ever: it costs more than a bucket can hold. Nothing has been charged.
     Never(Never),
 }
 
@@ -25,19 +25,25 @@ impl Verdict {
 /// Yes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowed {
+    /// Of the rule with the fewest tokens left.
     pub(crate) outcome: Option<Outcome>,
     pub(crate) degraded: bool,
 }
 
 impl Allowed {
-    /// Whole tokens that are left; 0 where the store did not answer.
+    /// Whole tokens that are left, by the rule that leaves the fewest. If the store did not answer,
+    /// 0; if no rule applies, `u32::MAX`.
     #[must_use]
     pub fn remaining(&self) -> u32 {
-        self.outcome.map_or(0, |outcome| outcome.remaining())
+        match &self.outcome {
+            Some(outcome) => outcome.remaining(),
+            None if self.degraded => 0,
+            None => u32::MAX,
+        }
     }
 
-    /// How long until the bucket is full, if nothing more is taken; 0 where the store did not
-    /// answer.
+    /// How long until that rule's bucket is full, if nothing more is taken; 0 where the store did
+    /// not answer or no rule applies.
     #[must_use]
     pub fn reset_after(&self) -> Duration {
         self.outcome
@@ -52,15 +58,23 @@ impl Allowed {
 }
 
 /// Not now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
+    /// Of the rule that refuses for the longest time.
     pub(crate) outcome: Option<Outcome>,
+    pub(crate) policy: Option<PolicyName>,
     pub(crate) degraded: bool,
 }
 
 impl Refused {
     /// What a caller is told to wait where the store did not answer.
-    const BLIND_WAIT: Duration = Duration::from_secs(1);
+    pub(crate) const BLIND_WAIT: Duration = Duration::from_secs(1);
+
+    /// The rule that refuses; if there are several, the one that refuses for the longest time.
+    #[must_use]
+    pub const fn policy(&self) -> Option<&PolicyName> {
+        self.policy.as_ref()
+    }
 
     /// Whole tokens that are there, too few; 0 where the store did not answer.
     #[must_use]
@@ -85,20 +99,27 @@ impl Refused {
 }
 
 /// Not ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Never {
+    pub(crate) policy: PolicyName,
     pub(crate) cost: u32,
     pub(crate) capacity: u32,
 }
 
 impl Never {
-    /// The cost that was asked for, in tokens.
+    /// The rule that it can never satisfy.
+    #[must_use]
+    pub const fn policy(&self) -> &PolicyName {
+        &self.policy
+    }
+
+    /// What it costs by that rule, in tokens.
     #[must_use]
     pub const fn cost(&self) -> u32 {
         self.cost
     }
 
-    /// The most that could be allowed at once, in tokens.
+    /// The most that the rule could allow at once, in tokens.
     #[must_use]
     pub const fn capacity(&self) -> u32 {
         self.capacity

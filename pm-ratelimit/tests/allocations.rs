@@ -14,10 +14,14 @@ fn a_check_allocates_nothing_whatever_its_answer() {
     let addr: IpAddr = [192, 0, 2, 1].into();
     let info = allocation_counter::measure(|| {
         for cost in [1, 1, 1, 3] {
-            assert!(limiter.try_check(&Subject::client(addr), cost).is_some());
+            assert!(limiter.try_check(&Subject::at(addr), cost).is_some());
         }
         for number in 0..1_000 {
-            assert!(limiter.try_check(&Subject::connection(number), 1).is_some());
+            assert!(
+                limiter
+                    .try_check(&Subject::new().connection(number), 1)
+                    .is_some()
+            );
         }
     });
     assert_eq!(info.count_total, 0);

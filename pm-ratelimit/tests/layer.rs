@@ -347,7 +347,7 @@ async fn a_store_that_fails_is_decided_without() {
 #[tokio::test]
 async fn a_check_serves_a_frame() {
     let (limiter, time) = limiter(Quota::per_second(10).burst(5));
-    let frames = Subject::connection(7);
+    let frames = Subject::new().connection(7);
     let Verdict::Allowed(allowed) = limiter.check(&frames, 3).await else {
         panic!("refused")
     };
@@ -366,7 +366,10 @@ async fn a_check_serves_a_frame() {
     assert_eq!((never.cost(), never.capacity()), (6, 5));
 
     assert!(
-        limiter.check(&Subject::connection(8), 5).await.is_allowed(),
+        limiter
+            .check(&Subject::new().connection(8), 5)
+            .await
+            .is_allowed(),
         "another connection"
     );
     time.advance(Duration::from_millis(200));
@@ -411,7 +414,13 @@ async fn limiters_in_one_store_do_not_share_buckets_and_clones_do() {
 async fn a_refusal_says_why() {
     let (limiter, _time) = limiter(Quota::per_day(1));
     let layer = RateLimitLayer::new(limiter).on_refusal(|refusal| {
-        assert_eq!(refusal.policy().as_str(), "api");
+        assert_eq!(
+            refusal
+                .policies()
+                .map(PolicyName::as_str)
+                .collect::<Vec<_>>(),
+            ["api"]
+        );
         assert_eq!(refusal.reason(), Reason::Limited);
         assert_eq!(refusal.retry_after(), Some(Duration::from_secs(86_400)));
         refusal.problem().into_response()

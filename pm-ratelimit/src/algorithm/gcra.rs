@@ -45,6 +45,37 @@ impl Gcra {
         }
     }
 
+    /// Arithmetic with an interval of one's own, in nanoseconds, which together with the burst is
+    /// within what a quota may have.
+    pub(crate) const fn with_interval(interval: u64, burst: u32) -> Self {
+        Self {
+            interval,
+            capacity: interval * burst as u64,
+            burst,
+        }
+    }
+
+    /// The word of a bucket that goes over to this quota from one whose tokens come back every
+    /// `interval` nanoseconds: what it owes in tokens stays, up to `ceiling` tokens if there is one,
+    /// rounded up to a nanosecond.
+    ///
+    /// The moment counts as the one from which the new quota is in force. If it is an old reading of
+    /// the clock, the new rate counts from then on.
+    #[must_use]
+    pub(crate) fn convert(&self, word: u64, now: Tick, interval: u64, ceiling: Option<u32>) -> u64 {
+        let now = now.as_nanos();
+        let debt = word.saturating_sub(now);
+        if debt == 0 {
+            return word;
+        }
+        let debt = (u128::from(debt) * u128::from(self.interval)).div_ceil(interval.into());
+        let most = ceiling.map_or(u128::MAX, |tokens| {
+            u128::from(tokens) * u128::from(self.interval)
+        });
+        let debt = u64::try_from(debt.min(most)).unwrap_or(u64::MAX);
+        now.saturating_add(debt).min(u64::MAX - 1)
+    }
+
     /// Takes `cost` tokens from the bucket that is in state `word` at `now`.
     ///
     /// A cost of 0 is always taken and leaves the word as it is.

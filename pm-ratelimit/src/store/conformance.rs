@@ -93,6 +93,9 @@ macro_rules! conformance {
             a_shadow_takes_and_decides_nothing
             buckets_do_not_touch_each_other
             an_older_now_admits_no_more
+            a_change_of_quota_keeps_what_is_owed
+            a_smaller_bucket_owes_no_more_than_it_holds
+            a_ceiling_keeps_a_large_bucket_from_being_filled_up_by_a_small_one
             at_the_same_time_no_more_than_the_capacity
             at_the_same_time_all_or_nothing
         }
@@ -386,6 +389,64 @@ pub async fn an_older_now_admits_no_more(fixture: &dyn Fixture) {
         };
         assert_eq!(decision.is_admitted(), admitted);
     }
+}
+
+/// Tokens that were taken stay taken, whatever the new rate and size.
+pub async fn a_change_of_quota_keeps_what_is_owed(fixture: &dyn Fixture) {
+    let bucket = bucket();
+    let first = Charge::new(bucket, SLOW.burst(10), 4);
+    assert!(decide(fixture, &[first]).await.is_admitted());
+    for (quota, left) in [
+        (Quota::per_day(3).burst(20), 16),
+        (Quota::per_hour(2).burst(12), 8),
+        (Quota::per_day(2).burst(5), 1),
+    ] {
+        let peek = Charge::new(bucket, quota, 0).with_mode(Mode::Peek);
+        for charge in [peek, Charge::new(bucket, quota, 0), peek] {
+            let decision = decide(fixture, &[charge]).await;
+            assert_eq!(decision.outcomes()[0].remaining(), left, "{quota}");
+        }
+        let more = Charge::new(bucket, quota, left + 1);
+        assert!(!decide(fixture, &[more]).await.is_admitted());
+    }
+    let last = Charge::new(bucket, Quota::per_day(2).burst(5), 1);
+    assert!(decide(fixture, &[last]).await.is_admitted());
+}
+
+/// Whoever owes more than a new, smaller quota holds waits for that one only.
+pub async fn a_smaller_bucket_owes_no_more_than_it_holds(fixture: &dyn Fixture) {
+    let bucket = bucket();
+    let large = Charge::new(bucket, SLOW.burst(100), 100);
+    assert!(decide(fixture, &[large]).await.is_admitted());
+    let refused = decide(fixture, &[Charge::new(bucket, FAST, 2)]).await;
+    assert!(!refused.is_admitted());
+    let wait = refused.outcomes()[0].retry_after().expect("waiting helps");
+    assert!(
+        wait <= FAST.interval() * 2,
+        "the wait is too long: {wait:?}"
+    );
+    fixture.advance(wait).await;
+    assert!(
+        decide(fixture, &[Charge::new(bucket, FAST, 2)])
+            .await
+            .is_admitted(),
+        "the wait was too short"
+    );
+}
+
+/// Two quotas of one bucket at the same time, by turns: no more than the larger one holds.
+pub async fn a_ceiling_keeps_a_large_bucket_from_being_filled_up_by_a_small_one(
+    fixture: &dyn Fixture,
+) {
+    let bucket = bucket();
+    let mut admitted = 0;
+    for _ in 0..20 {
+        for capacity in [10, 2] {
+            let charge = Charge::new(bucket, SLOW.burst(capacity), 1).with_ceiling(10);
+            admitted += u32::from(decide(fixture, &[charge]).await.is_admitted());
+        }
+    }
+    assert_eq!(admitted, 10);
 }
 
 /// Many decisions at once, waiting and not, admit the capacity between them.

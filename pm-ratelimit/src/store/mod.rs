@@ -25,6 +25,11 @@ pub use self::memory::{MemoryStats, MemoryStore};
 ///   tokens, and one comes back every [`Quota::interval`](crate::Quota::interval), never faster.
 ///   A bucket that was never charged needs no creating, and one that is full again may be
 ///   forgotten. One that is not full is never forgotten, whatever else has to give way.
+/// * **Changes.** A bucket is the same one under another quota, and its debt in tokens stays what it
+///   is, except that none is larger than the new charge's [ceiling](Charge::ceiling) if that is
+///   lower than the one before. The first charge with the new quota, whether it fits or not, but not
+///   a [`Mode::Peek`], makes the change; until then the bucket drains at the old rate. Nothing is
+///   rounded in the caller's favour.
 /// * **All or nothing.** The decision admits if every charge in [`Mode::Enforce`] fits. Then all
 ///   of those are taken, and of the charges in [`Mode::Shadow`] those that fit. Otherwise nothing
 ///   is taken, from any bucket. [`Mode::Peek`] never takes and never decides. The same bucket

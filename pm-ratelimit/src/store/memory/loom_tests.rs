@@ -122,3 +122,37 @@ fn a_list_that_loses_puts_back_or_counts() {
         assert_eq!(store.stats().forfeited, 0);
     });
 }
+
+/// Half the rate of [`ONE`].
+const HALF: Quota = Quota::new(1, std::time::Duration::from_secs(2));
+
+#[test]
+fn a_change_of_quota_loses_no_charge() {
+    loom::model(|| {
+        let store = places(2);
+        let under =
+            |quota| Charge::new(BucketId::from_u128(1), Quota::burst(quota, 2), 1).with_ceiling(2);
+        assert_eq!(admits(&store, &[under(ONE)], 5), 1);
+        let other = Arc::clone(&store);
+        let thread = thread::spawn(move || admits(&other, &[under(HALF)], 5));
+        let admitted = admits(&store, &[under(ONE)], 5);
+        let admitted = admitted + thread.join().expect("no panic");
+        assert!(admitted <= 1, "three of two");
+        assert_eq!(admits(&store, &[under(HALF)], 5), 0);
+    });
+}
+
+#[test]
+fn what_is_put_back_during_a_change_of_quota_is_not_given_away() {
+    loom::model(|| {
+        let store = places(4);
+        let other = Arc::clone(&store);
+        let half = Charge::new(BucketId::from_u128(2), HALF, 1);
+        let thread = thread::spawn(move || admits(&other, &[half], 5));
+        let list = admits(&store, &[charge(2), charge(1), charge(1)], 5);
+        let single = thread.join().expect("no panic");
+        assert_eq!(list, 0, "one of its buckets holds one and is charged two");
+        let rest = admits(&store, &[half], 5);
+        assert!(single + rest <= 1);
+    });
+}

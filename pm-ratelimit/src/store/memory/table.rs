@@ -1,18 +1,24 @@
 //! The places where buckets are kept, and who may have one.
 //!
-//! A place is a tag (half of the bucket's id; the other half says where to look) and a word (the
-//! bucket's state). Its protocol, all of it with the atomics of safe Rust:
+//! A place is a mark and a word (the bucket's state). The mark is a tag (most of one half of the
+//! bucket's id; the other half says where to look) and the number of the quota that the word is in.
+//! The protocol, all of it with the atomics of safe Rust:
 //!
-//! * A tag is written under the lock of its shard, and never becomes 0 again. So a search ends at
-//!   the first tag 0, and the same bucket is never in two places.
-//! * A charge needs no lock: it reads the word, *then* checks the tag, and swaps the word against
-//!   the one it read. The word that was read belongs to the tag, or the place has changed hands
-//!   since, and then the swap fails or is noticed behind it.
+//! * A mark is written under the lock of its shard, and never becomes 0 again. So a search ends at
+//!   the first mark 0, and the same bucket is never in two places.
+//! * A charge needs no lock: it reads the word, *then* checks the mark, and swaps the word against
+//!   the one it read. The word that was read belongs to the mark, or the place has changed hands
+//!   since, and then the swap fails or is noticed behind it: by the mark, which is checked again. A
+//!   charge that landed in somebody else's word, or in a word under another quota, stays there.
 //! * A place changes hands only when its bucket is full again, by swapping the very word that shows
 //!   it against [`LOCKED`]: a charge that is faster keeps the place, one that is slower sees the
 //!   lock.
-//! * The words of a place never repeat an earlier tenant's: the next one starts above them. So
-//!   what is put back cannot hit a stranger.
+//! * A bucket that comes with another quota is locked in the same way, and gets its new mark and its
+//!   converted word.
+//! * What is put back is put back under the lock of the shard, under the same mark, and only if no
+//!   word of the shard has been converted since. Without conversions the words of a place never
+//!   repeat an earlier tenant's, since the next one starts above them: so a word that is as it was
+//!   left has not been touched.
 //! * A newcomer starts no earlier than the latest moment that its shard has given up a bucket at:
 //!   it may be that bucket, charged with a reading of the clock from before it was full again.
 
@@ -21,17 +27,20 @@ use std::sync::atomic::AtomicU64 as Counter;
 
 use pm_core::Tick;
 
-use crate::algorithm::Gcra;
-use crate::sync::{AtomicU64, Mutex, Ordering};
-use crate::{BucketId, Outcome};
+use super::terms::{self, Term, Terms};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::{Charge, Mode, Outcome};
 
 /// The word of a place that changes hands. No bucket gets there: it is 584 years away.
 const LOCKED: u64 = u64::MAX;
 
-/// The tag of a place that nobody has had yet.
+/// The mark of a place that nobody has had yet.
 const NOBODY: u64 = 0;
 
-/// Places in one line: four tags and four words are one line of cache.
+/// The part of a mark that says whose bucket it is.
+const TAG: u64 = u64::MAX << terms::BITS;
+
+/// Places in one line: four marks and four words are one line of cache.
 const PLACES: usize = if cfg!(pm_loom) { 1 } else { 4 };
 
 /// How many lines a bucket may be in, from its own one on. With half of all places in use, fewer
@@ -43,6 +52,7 @@ const MAX_SHARDS: usize = 64;
 
 pub(super) struct Table {
     shards: Box<[Shard]>,
+    terms: Terms,
     strayed: Counter,
     overflowed: Counter,
 }
@@ -51,13 +61,15 @@ struct Shard {
     lines: Box<[Line]>,
     /// The shared buckets of those who find no place.
     shared: Box<[AtomicU64]>,
+    /// How often a bucket has been converted to another quota.
+    conversions: AtomicU64,
     /// Held by whoever brings in a new bucket: the latest moment at which one came.
     newcomers: Mutex<Tick>,
 }
 
 #[repr(align(64))]
 struct Line {
-    tags: [AtomicU64; PLACES],
+    marks: [AtomicU64; PLACES],
     words: [AtomicU64; PLACES],
 }
 
@@ -65,13 +77,14 @@ struct Line {
 struct Address<'a> {
     shard: &'a Shard,
     home: usize,
-    tag: u64,
+    /// Under the quota of the charge at hand.
+    mark: u64,
     shared: &'a AtomicU64,
 }
 
 #[derive(Clone, Copy)]
 struct Place<'a> {
-    tag: &'a AtomicU64,
+    mark: &'a AtomicU64,
     word: &'a AtomicU64,
 }
 
@@ -80,11 +93,35 @@ pub(super) struct Receipt<'a> {
     word: &'a AtomicU64,
     before: u64,
     after: u64,
+    /// None for a shared bucket, which belongs to nobody and is never converted.
+    tenancy: Option<Tenancy<'a>>,
+}
+
+/// Whose place it was when the charge was taken.
+struct Tenancy<'a> {
+    shard: &'a Shard,
+    mark: &'a AtomicU64,
+    tenant: u64,
+    conversions: u64,
 }
 
 impl Receipt<'_> {
     /// Whether the bucket is as it was before the charge; if it has changed since, it stays.
     pub(super) fn put_back(self) -> bool {
+        // Held until the end, so that nobody moves in or converts in between.
+        let _guard = match &self.tenancy {
+            None => None,
+            Some(tenancy) => {
+                let guard = tenancy.shard.lock();
+                let conversions = tenancy.shard.conversions.load(Ordering::Relaxed);
+                if tenancy.mark.load(Ordering::Relaxed) != tenancy.tenant
+                    || conversions != tenancy.conversions
+                {
+                    return false;
+                }
+                Some(guard)
+            }
+        };
         self.word
             .compare_exchange(self.after, self.before, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
@@ -103,6 +140,7 @@ impl Table {
         let lines = lines.div_ceil(shards);
         Self {
             shards: (0..shards).map(|_| Shard::new(lines)).collect(),
+            terms: Terms::new(),
             strayed: Counter::new(0),
             overflowed: Counter::new(0),
         }
@@ -124,53 +162,88 @@ impl Table {
         self.overflowed.load(Ordering::Relaxed)
     }
 
-    /// The state of a bucket, which is that of a new one if it has no place.
-    pub(super) fn read(&self, bucket: BucketId, now: Tick) -> u64 {
-        let address = self.address(bucket);
-        if let Some(place) = address.find() {
-            let word = place.word.load(Ordering::Acquire);
-            if word != LOCKED && place.tag.load(Ordering::Relaxed) == address.tag {
-                return word;
-            }
-        }
-        let beginning = address.beginning(now);
-        if beginning > 0 {
-            self.overflowed.fetch_add(1, Ordering::Relaxed);
-        }
-        beginning
+    /// What the charge would be answered, without taking anything. Only a peek leaves a bucket that
+    /// is under another quota as it is.
+    pub(super) fn look(&self, charge: &Charge, now: Tick) -> Outcome {
+        let term = self.terms.of(charge);
+        let address = self.address(charge, &term);
+        let word = address
+            .find()
+            .and_then(|place| self.read(&address, place, &term, charge.mode(), now))
+            .unwrap_or_else(|| {
+                let beginning = address.beginning(now);
+                if beginning > 0 {
+                    self.overflowed.fetch_add(1, Ordering::Relaxed);
+                }
+                beginning
+            });
+        term.gcra.look(word, now, charge.cost())
     }
 
-    /// Takes `cost` tokens from a bucket, giving it a place if it has none.
-    pub(super) fn take(&self, bucket: BucketId, gcra: &Gcra, cost: u32, now: Tick) -> Answer<'_> {
-        let address = self.address(bucket);
+    /// The bucket's word under the quota of the charge; `None` if it has left the place.
+    fn read(
+        &self,
+        address: &Address<'_>,
+        place: Place<'_>,
+        term: &Term,
+        mode: Mode,
+        now: Tick,
+    ) -> Option<u64> {
+        let word = place.word.load(Ordering::Acquire);
+        let mark = place.mark.load(Ordering::Relaxed);
+        if word != LOCKED && mark == address.mark {
+            return Some(word);
+        }
+        // Rare, and a word that is being converted is worth waiting for.
+        let _guard = address.shard.lock();
+        let word = place.word.load(Ordering::Acquire);
+        let mark = place.mark.load(Ordering::Relaxed);
+        if !address.is_at(mark) {
+            None
+        } else if mark == address.mark {
+            Some(word)
+        } else if mode == Mode::Peek {
+            Some(self.terms.convert(term, word, now, number(mark)))
+        } else {
+            let word = self.convert(address, place, term, now);
+            place.word.store(word, Ordering::Release);
+            Some(word)
+        }
+    }
+
+    /// Takes the charge, giving its bucket a place if it has none.
+    pub(super) fn take(&self, charge: &Charge, now: Tick) -> Answer<'_> {
+        let term = self.terms.of(charge);
+        let address = self.address(charge, &term);
         loop {
             if let Some(taken) = address
                 .find()
-                .and_then(|place| self.charge(place, address.tag, gcra, cost, now))
+                .and_then(|place| self.charge(&address, place, &term, charge.cost(), now))
             {
                 return taken;
             }
-            if let Some(taken) = self.bring_in(&address, gcra, cost, now) {
+            if let Some(taken) = self.bring_in(&address, &term, charge.cost(), now) {
                 return taken;
             }
         }
     }
 
-    /// Charges the bucket at `place`; `None` if it is no longer there.
+    /// Charges the bucket at `place`; `None` if it is no longer there, or under another quota.
     fn charge<'a>(
         &self,
+        address: &Address<'a>,
         place: Place<'a>,
-        tag: u64,
-        gcra: &Gcra,
+        term: &Term,
         cost: u32,
         now: Tick,
     ) -> Option<Answer<'a>> {
+        let conversions = address.shard.conversions.load(Ordering::Acquire);
         let mut before = place.word.load(Ordering::Acquire);
         loop {
-            if before == LOCKED || place.tag.load(Ordering::Relaxed) != tag {
+            if before == LOCKED || place.mark.load(Ordering::Relaxed) != address.mark {
                 return None;
             }
-            let taken = match gcra.take(before, now, cost) {
+            let taken = match term.gcra.take(before, now, cost) {
                 Ok(taken) if taken.word == before => return Some(Ok((taken.outcome, None))),
                 Ok(taken) => taken,
                 Err(refused) => return Some(Err(refused)),
@@ -180,12 +253,8 @@ impl Table {
                 .word
                 .compare_exchange(before, after, Ordering::AcqRel, Ordering::Acquire)
             {
-                Ok(_) if place.tag.load(Ordering::Relaxed) == tag => {
-                    let receipt = Receipt {
-                        word: place.word,
-                        before,
-                        after,
-                    };
+                Ok(_) if place.mark.load(Ordering::Relaxed) == address.mark => {
+                    let receipt = address.receipt(place, before, after, conversions);
                     return Some(Ok((taken.outcome, Some(receipt))));
                 }
                 Ok(_) => {
@@ -197,23 +266,34 @@ impl Table {
         }
     }
 
-    /// Gives a bucket a place and charges it in the same breath; `None` if it has one by now.
+    /// Gives a bucket a place, or brings it under another quota, and charges it in the same breath;
+    /// `None` if somebody else has done so by now.
     fn bring_in<'a>(
         &self,
         address: &Address<'a>,
-        gcra: &Gcra,
+        term: &Term,
         cost: u32,
         now: Tick,
     ) -> Option<Answer<'a>> {
-        let newcomers = &address.shard.newcomers;
-        let mut latest = newcomers.lock().unwrap_or_else(PoisonError::into_inner);
-        if address.find().is_some() {
-            return None;
+        let mut latest = address.shard.lock();
+        if let Some(place) = address.find() {
+            if place.mark.load(Ordering::Relaxed) == address.mark {
+                return None;
+            }
+            let before = self.convert(address, place, term, now);
+            let taken = term.gcra.take(before, now, cost);
+            let after = taken.map_or(before, |taken| taken.word);
+            place.word.store(after, Ordering::Release);
+            let conversions = address.shard.conversions.load(Ordering::Relaxed);
+            return Some(taken.map(|taken| {
+                let receipt = address.receipt(place, before, after, conversions);
+                (taken.outcome, (after != before).then_some(receipt))
+            }));
         }
         let now = now.max(*latest);
         *latest = now;
         let beginning = address.beginning(now);
-        let taken = match gcra.take(beginning, now, cost) {
+        let taken = match term.gcra.take(beginning, now, cost) {
             Ok(taken) if taken.word == beginning => return Some(Ok((taken.outcome, None))),
             Ok(taken) => taken,
             Err(refused) => {
@@ -224,24 +304,32 @@ impl Table {
             }
         };
         let after = taken.word;
+        let conversions = address.shard.conversions.load(Ordering::Relaxed);
         let free = address.places().find_map(|place| {
-            let before = place.free_up(address.tag, now)?;
+            let before = place.free_up(address.mark, now)?;
             place.word.store(after, Ordering::Release);
-            Some(Receipt {
-                word: place.word,
-                before: before.max(beginning),
-                after,
-            })
+            Some(address.receipt(place, before.max(beginning), after, conversions))
         });
         Some(match free {
             Some(receipt) => Ok((taken.outcome, Some(receipt))),
-            None => self.share(address, gcra, cost, now),
+            None => self.share(address, term, cost, now),
         })
+    }
+
+    /// Locks the bucket at `place` and puts it under the quota of `term`. Until the word that is
+    /// returned is stored nobody charges it. The shard's lock is held.
+    fn convert(&self, address: &Address<'_>, place: Place<'_>, term: &Term, now: Tick) -> u64 {
+        // Before the word is locked, so that whoever charged it before sees that it happened.
+        address.shard.conversions.fetch_add(1, Ordering::AcqRel);
+        let word = place.word.swap(LOCKED, Ordering::AcqRel);
+        let before = place.mark.load(Ordering::Relaxed);
+        place.mark.store(address.mark, Ordering::Release);
+        self.terms.convert(term, word, now, number(before))
     }
 
     /// Charges the shared bucket. The shard's lock is held, so that nobody gets a place meanwhile
     /// without seeing the charge.
-    fn share<'a>(&self, address: &Address<'a>, gcra: &Gcra, cost: u32, now: Tick) -> Answer<'a> {
+    fn share<'a>(&self, address: &Address<'a>, term: &Term, cost: u32, now: Tick) -> Answer<'a> {
         if self.overflowed.fetch_add(1, Ordering::Relaxed) == 0 {
             tracing::warn!(
                 places = self.places(),
@@ -252,35 +340,35 @@ impl Table {
         let word = address.shared;
         let mut before = word.load(Ordering::Acquire);
         loop {
-            let taken = gcra.take(before, now, cost)?;
+            let taken = term.gcra.take(before, now, cost)?;
             let after = taken.word;
             match word.compare_exchange(before, after, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
-                    return Ok((
-                        taken.outcome,
-                        Some(Receipt {
-                            word,
-                            before,
-                            after,
-                        }),
-                    ));
+                    let receipt = Receipt {
+                        word,
+                        before,
+                        after,
+                        tenancy: None,
+                    };
+                    return Ok((taken.outcome, Some(receipt)));
                 }
                 Err(changed) => before = changed,
             }
         }
     }
 
-    fn address(&self, bucket: BucketId) -> Address<'_> {
-        let id = bucket.as_u128();
+    fn address(&self, charge: &Charge, term: &Term) -> Address<'_> {
+        let id = charge.bucket().as_u128();
         let (high, low) = ((id >> 64) as u64, id as u64);
         // Half of a digest would do for each, as it is; ids that were numbered by hand would not.
         let spread = (high ^ low).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let tag = low ^ high.wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let tag = (low ^ high.rotate_left(32)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let shard = &self.shards[scaled((spread >> 32) as u32, self.shards.len())];
         Address {
             shard,
             home: scaled((spread >> 16) as u32, shard.lines.len()),
-            tag: tag.max(NOBODY + 1),
+            // Not 0, whatever the quota.
+            mark: (tag & TAG).max(!TAG + 1) | u64::from(term.number),
             shared: &shard.shared[scaled((tag >> 32) as u32, shard.shared.len())],
         }
     }
@@ -292,15 +380,22 @@ impl Shard {
         Self {
             lines: (0..lines).map(|_| Line::new()).collect(),
             shared: words((lines * PLACES).div_ceil(16)),
+            conversions: AtomicU64::new(0),
             newcomers: Mutex::new(Tick::ZERO),
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tick> {
+        self.newcomers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Line {
     fn new() -> Self {
         Self {
-            tags: std::array::from_fn(|_| AtomicU64::new(NOBODY)),
+            marks: std::array::from_fn(|_| AtomicU64::new(NOBODY)),
             words: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
@@ -316,22 +411,42 @@ impl<'a> Address<'a> {
             .chain(wrapped)
             .take(REACH)
             .flat_map(|line| {
-                line.tags
+                line.marks
                     .iter()
                     .zip(&line.words)
-                    .map(|(tag, word)| Place { tag, word })
+                    .map(|(mark, word)| Place { mark, word })
             })
     }
 
     fn find(&self) -> Option<Place<'a>> {
         for place in self.places() {
-            match place.tag.load(Ordering::Acquire) {
-                tag if tag == self.tag => return Some(place),
+            match place.mark.load(Ordering::Acquire) {
+                mark if self.is_at(mark) => return Some(place),
                 NOBODY => return None,
                 _ => {}
             }
         }
         None
+    }
+
+    /// Whether it is this bucket's place, under whatever quota.
+    const fn is_at(&self, mark: u64) -> bool {
+        (mark ^ self.mark) & TAG == 0
+    }
+
+    /// `conversions` is what was read before the word.
+    fn receipt(&self, place: Place<'a>, before: u64, after: u64, conversions: u64) -> Receipt<'a> {
+        Receipt {
+            word: place.word,
+            before,
+            after,
+            tenancy: Some(Tenancy {
+                shard: self.shard,
+                mark: place.mark,
+                tenant: self.mark,
+                conversions,
+            }),
+        }
     }
 
     /// The state of a bucket without a place: full, or with the debt of those who had to share.
@@ -342,13 +457,13 @@ impl<'a> Address<'a> {
 }
 
 impl Place<'_> {
-    /// Makes the place `tag`'s if it is free, with the lowest word that it may then have. Until a
+    /// Makes the place the one with this mark if it is free, with the lowest word that it may then have. Until a
     /// word is stored nobody charges it. The shard's lock is held.
-    fn free_up(self, tag: u64, now: Tick) -> Option<u64> {
-        // The lock orders the tags for all who hold it.
-        if self.tag.load(Ordering::Relaxed) == NOBODY {
+    fn free_up(self, mark: u64, now: Tick) -> Option<u64> {
+        // The lock orders the marks for all who hold it.
+        if self.mark.load(Ordering::Relaxed) == NOBODY {
             self.word.store(LOCKED, Ordering::Relaxed);
-            self.tag.store(tag, Ordering::Release);
+            self.mark.store(mark, Ordering::Release);
             return Some(0);
         }
         let last = self.word.load(Ordering::Acquire);
@@ -358,9 +473,14 @@ impl Place<'_> {
         self.word
             .compare_exchange(last, LOCKED, Ordering::AcqRel, Ordering::Relaxed)
             .ok()?;
-        self.tag.store(tag, Ordering::Release);
+        self.mark.store(mark, Ordering::Release);
         Some(last + 1)
     }
+}
+
+/// The number of the quota that a place is under.
+const fn number(mark: u64) -> u16 {
+    (mark & !TAG) as u16
 }
 
 /// Spreads a random number evenly over `0..len`.

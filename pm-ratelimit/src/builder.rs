@@ -1,0 +1,104 @@
+use std::sync::Arc;
+
+use pm_core::{Clock, TrustedProxies};
+
+use crate::headers::Headers;
+use crate::key::Keys;
+use crate::limiter::Settings;
+use crate::rules::RuleSet;
+use crate::{DigestKey, InvalidRules, Limiter, MemoryStore, RateLimitStore, Rules, UserQuotas};
+
+/// A [`Limiter`] to be: its rules, and what it decides with.
+#[derive(Debug)]
+#[must_use = "it does nothing until it is built"]
+pub struct LimiterBuilder {
+    rules: Rules,
+    store: Option<Arc<dyn RateLimitStore>>,
+    key: Option<DigestKey>,
+    clock: Clock,
+    proxies: TrustedProxies,
+    headers: Headers,
+    user_quotas: Option<Arc<dyn UserQuotas>>,
+}
+
+impl LimiterBuilder {
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            store: None,
+            key: None,
+            clock: Clock::system(),
+            proxies: TrustedProxies::none(),
+            headers: Headers::default(),
+            user_quotas: None,
+        }
+    }
+
+    /// Where the buckets are. Without it, in memory: room for 100,000 at a time.
+    pub fn store(self, store: impl RateLimitStore) -> Self {
+        self.shared_store(Arc::new(store))
+    }
+
+    /// Where the buckets are, if others use the same store, or if it was chosen at run time.
+    pub fn shared_store(mut self, store: Arc<dyn RateLimitStore>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// The key that subjects are digested with. Without it a random one: processes that share a
+    /// store need the same key to share its buckets, and so do limiters that are to share them.
+    pub const fn digest_key(mut self, key: DigestKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// Whose word about the client's address is taken, where no
+    /// [`ClientIpLayer`](pm_core::ClientIpLayer) has found it already. Without it, nobody's.
+    pub fn proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.proxies = proxies;
+        self
+    }
+
+    /// Users with quotas of their own, for rules by user. Without it there are none.
+    pub fn user_quotas(mut self, quotas: impl UserQuotas) -> Self {
+        self.user_quotas = Some(Arc::new(quotas));
+        self
+    }
+
+    /// The same, if others use them, too.
+    pub fn shared_user_quotas(mut self, quotas: Arc<dyn UserQuotas>) -> Self {
+        self.user_quotas = Some(quotas);
+        self
+    }
+
+    /// Which headers answers carry. Without it, `RateLimit` and `RateLimit-Policy`.
+    pub const fn headers(mut self, headers: Headers) -> Self {
+        self.headers = headers;
+        self
+    }
+
+    /// The clock. All limiters that share a store need the same. Without it, [`Clock::system`].
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Checks the rules, and puts them into force.
+    ///
+    /// # Errors
+    ///
+    /// If a rule is not valid: the error names it and its field.
+    pub fn build(self) -> Result<Limiter, InvalidRules> {
+        let keys = Keys::new(self.key.unwrap_or_else(DigestKey::random));
+        let rules = RuleSet::compile(self.rules, &keys)?;
+        let settings = Settings {
+            store: (self.store).unwrap_or_else(|| Arc::new(MemoryStore::bounded(100_000))),
+            clock: self.clock,
+            keys,
+            proxies: self.proxies,
+            headers: self.headers,
+            user_quotas: self.user_quotas,
+        };
+        Ok(Limiter::assemble(rules, settings))
+    }
+}

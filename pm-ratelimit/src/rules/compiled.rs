@@ -1,0 +1,366 @@
+use std::collections::HashSet;
+
+use arrayvec::ArrayVec;
+use http::HeaderValue;
+
+use super::list::Rules;
+use super::matcher::Matcher;
+use super::pattern::{Pattern, PatternKind};
+use super::{By, InvalidRules, MalformedPath, Path, Rule, Stage};
+use crate::key::Keys;
+use crate::op::{Op, Target};
+use crate::subject::Who;
+use crate::telemetry::RuleMetrics;
+use crate::{BucketId, Charge, Charges, Mode, OnFailure, PolicyName, Quota, Subject, headers};
+
+/// Rules that have been checked, in the form that decisions are made by. One version of them.
+#[derive(Debug)]
+pub(crate) struct RuleSet {
+    pub(crate) source: Rules,
+    pub(crate) single: Option<Single>,
+    /// The ones that are preferred come first, so that the number of a rule is its rank.
+    rules: Vec<Compiled>,
+    stages: [StageRules; 2],
+}
+
+/// What a limiter of one quota consists of.
+#[derive(Clone, Debug)]
+pub(crate) struct Single {
+    pub(crate) name: PolicyName,
+    pub(crate) quota: Quota,
+    pub(crate) on_failure: OnFailure,
+}
+
+/// One checked rule.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) name: PolicyName,
+    pub(crate) by: By,
+    pub(crate) quota: Quota,
+    pub(crate) pattern: Option<Pattern>,
+    pub(crate) priority: i32,
+    pub(crate) stage: Stage,
+    pub(crate) shadow: bool,
+    pub(crate) on_failure: OnFailure,
+    pub(crate) metrics: RuleMetrics,
+    /// `RateLimit-Policy` of the quota, which is the same on most answers.
+    pub(crate) policy: HeaderValue,
+    cost: u32,
+    digest: u128,
+    /// The largest multiplier first.
+    roles: Vec<(Box<str>, Quota)>,
+    /// The capacity of the largest quota there is.
+    ceiling: u32,
+}
+
+#[derive(Debug, Default)]
+struct StageRules {
+    always: Vec<u16>,
+    paths: Matcher,
+    operations: Matcher,
+}
+
+/// The rules that apply, and what they charge, in the same order.
+#[derive(Debug, Default)]
+pub(crate) struct Picks {
+    pub(crate) rules: ArrayVec<Pick, { Charges::MAX }>,
+    pub(crate) charges: Charges,
+}
+
+/// A rule that applies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pick {
+    pub(crate) rule: u16,
+    /// Whether a user is charged, who may have a quota of their own.
+    pub(crate) by_user: bool,
+}
+
+impl RuleSet {
+    pub(crate) fn compile(source: Rules, keys: &Keys) -> Result<Self, InvalidRules> {
+        let mut rules = source
+            .iter()
+            .map(|(name, rule)| Compiled::new(name, rule, keys))
+            .collect::<Result<Vec<_>, _>>()?;
+        if rules.len() > usize::from(u16::MAX) {
+            return Err(InvalidRules::new(
+                "",
+                "name",
+                "there are more than 65,535 rules",
+            ));
+        }
+        rules.sort_by(Compiled::by_preference);
+        let mut stages = [StageRules::default(), StageRules::default()];
+        for (number, rule) in rules.iter().enumerate() {
+            let stage = &mut stages[rule.stage as usize];
+            let number = number as u16;
+            match &rule.pattern {
+                None => stage.always.push(number),
+                Some(pattern) => match pattern.kind {
+                    PatternKind::Operation => stage.operations.insert(&pattern.parts, number),
+                    PatternKind::Path => stage.paths.insert(&pattern.parts, number),
+                },
+            }
+        }
+        let mut names = HashSet::new();
+        for rule in &rules {
+            let name = rule.name.as_str();
+            if !names.insert(name) {
+                return Err(InvalidRules::new(name, "name", "two rules have this name"));
+            }
+            let stage = &stages[rule.stage as usize];
+            let one_of = !stage.paths.is_empty() || !stage.operations.is_empty();
+            if stage.always.len() + usize::from(one_of) > Charges::MAX {
+                return Err(InvalidRules::new(
+                    name,
+                    "stage",
+                    "more than eight rules of this stage may apply to one request: drop one, or \
+                     put one into the other stage",
+                ));
+            }
+        }
+        Ok(Self {
+            source,
+            single: None,
+            rules,
+            stages,
+        })
+    }
+
+    /// One rule for whoever calls, in every stage.
+    pub(crate) fn of(single: Single, keys: &Keys) -> Self {
+        let rule = Rule::always()
+            .quota(single.quota)
+            .if_store_fails(single.on_failure);
+        let source = Rules::new().rule(single.name.as_str(), rule);
+        let mut set = Self::compile(source, keys).expect("a name and a quota are all it needs");
+        for stage in &mut set.stages {
+            stage.always = vec![0];
+        }
+        set.single = Some(single);
+        set
+    }
+
+    pub(crate) fn rule(&self, number: u16) -> &Compiled {
+        &self.rules[usize::from(number)]
+    }
+
+    pub(crate) fn rules(&self) -> &[Compiled] {
+        &self.rules
+    }
+
+    /// Calls `found` for each rule about requests or operations of this kind, in no order.
+    pub(crate) fn each_match(
+        &self,
+        stage: Stage,
+        target: &Target<'_>,
+        found: &mut impl FnMut(u16),
+    ) -> Result<(), MalformedPath> {
+        let rules = &self.stages[stage as usize];
+        match *target {
+            Target::Anything => {}
+            Target::Operation(name) if !rules.operations.is_empty() => {
+                // What is deeper stays in one piece: no literal is like that, a wildcard is.
+                let segments: ArrayVec<&str, 16> = name.splitn(16, '.').collect();
+                rules.operations.each_match(&segments, found);
+            }
+            Target::Request { method, path } if !rules.paths.is_empty() => {
+                let path = Path::parse(path)?;
+                rules.paths.each_match(path.segments(), &mut |number| {
+                    let pattern = &self.rule(number).pattern;
+                    if pattern
+                        .as_ref()
+                        .is_some_and(|pattern| pattern.admits(Some(method)))
+                    {
+                        found(number);
+                    }
+                });
+            }
+            Target::Operation(_) | Target::Request { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// The one rule that applies of those that [match](Self::each_match).
+    pub(crate) fn winner(
+        &self,
+        stage: Stage,
+        target: &Target<'_>,
+    ) -> Result<Option<u16>, MalformedPath> {
+        let mut winner: Option<u16> = None;
+        self.each_match(stage, target, &mut |number| {
+            winner = Some(winner.map_or(number, |winner| winner.min(number)));
+        })?;
+        Ok(winner)
+    }
+
+    pub(crate) fn always(&self, stage: Stage) -> &[u16] {
+        &self.stages[stage as usize].always
+    }
+
+    /// The rules that apply, and what each charges whom.
+    pub(crate) fn pick(
+        &self,
+        op: &Op<'_>,
+        subject: &Subject<'_>,
+        keys: &Keys,
+        unidentified: &mut impl FnMut(&Compiled),
+    ) -> Result<Picks, MalformedPath> {
+        let Op {
+            target,
+            cost,
+            stage,
+        } = *op;
+        let mut picks = Picks::default();
+        let mut last: Option<(Who<'_>, u128)> = None;
+        let winner = self.winner(stage, &target)?;
+        for number in self.always(stage).iter().copied().chain(winner) {
+            let rule = self.rule(number);
+            let Some(who) = subject.who(&rule.by) else {
+                unidentified(rule);
+                continue;
+            };
+            // Rules by the same kind of subject stand next to each other more often than not.
+            let digest = match &last {
+                Some((known, digest)) if *known == who => *digest,
+                _ => keys.subject(&who),
+            };
+            last = Some((who, digest));
+            let by_user = matches!(who, Who::User(_));
+            let quota = if by_user {
+                rule.quota_for(subject)
+            } else {
+                rule.quota
+            };
+            let charge = rule.charge(digest, quota, cost);
+            // That there are no more than eight was checked when the rules were.
+            if picks.charges.push(charge).is_ok() {
+                picks.rules.push(Pick {
+                    rule: number,
+                    by_user,
+                });
+            }
+        }
+        Ok(picks)
+    }
+}
+
+impl Compiled {
+    fn new(name: &str, rule: &Rule, keys: &Keys) -> Result<Self, InvalidRules> {
+        let invalid = |field, message: String| InvalidRules::new(name, field, message);
+        let policy = PolicyName::try_from(name.to_owned())
+            .map_err(|error| invalid("name", error.to_string()))?;
+        let pattern = rule.on.as_deref().map(Pattern::parse).transpose();
+        let pattern = pattern.map_err(|message| InvalidRules::new(name, "on", message))?;
+        if let By::Custom(kind) = &rule.by
+            && (kind.is_empty() || kind.len() > 64)
+        {
+            return Err(InvalidRules::new(name, "by", "a kind has 1 to 64 bytes"));
+        }
+        let Some(quota) = rule.quota else {
+            return Err(InvalidRules::new(
+                name,
+                "quota",
+                "it is missing: write one like 300/minute burst 50",
+            ));
+        };
+        let cost = rule.cost.unwrap_or(1);
+        let roles = roles(name, rule, &quota)?;
+        let least = roles.iter().map(|(_, quota)| quota).chain([&quota]);
+        let least = least.map(Quota::capacity).min().unwrap_or(0);
+        if cost == 0 || cost > least {
+            return Err(InvalidRules::new(
+                name,
+                "cost",
+                format!("a request costs at least 1 token and at most the burst, {least}"),
+            ));
+        }
+        let ceiling = roles.iter().map(|(_, quota)| quota.capacity()).max();
+        Ok(Self {
+            digest: keys.rule(&policy),
+            metrics: RuleMetrics::new(&policy),
+            policy: headers::policy(&policy, &quota),
+            name: policy,
+            by: rule.by.clone(),
+            quota,
+            stage: rule
+                .stage
+                .unwrap_or_else(|| default_stage(rule, pattern.as_ref())),
+            pattern,
+            priority: rule.priority,
+            shadow: rule.shadow,
+            on_failure: rule.if_store_fails,
+            cost,
+            ceiling: ceiling.map_or(quota.capacity(), |most| most.max(quota.capacity())),
+            roles,
+        })
+    }
+
+    fn by_preference(&self, other: &Self) -> std::cmp::Ordering {
+        let specificity = match (&self.pattern, &other.pattern) {
+            (Some(ours), Some(theirs)) => ours.specificity(theirs),
+            (ours, theirs) => theirs.is_some().cmp(&ours.is_some()),
+        };
+        (other.priority.cmp(&self.priority))
+            .then(specificity)
+            .then_with(|| self.name.as_str().cmp(other.name.as_str()))
+    }
+
+    /// The quota that the roles of the subject give.
+    pub(crate) fn quota_for(&self, subject: &Subject<'_>) -> Quota {
+        self.role_of(subject)
+            .map_or(self.quota, |(_, quota)| *quota)
+    }
+
+    pub(crate) fn role_of(&self, subject: &Subject<'_>) -> Option<&(Box<str>, Quota)> {
+        self.roles.iter().find(|(role, _)| subject.has_role(role))
+    }
+
+    fn charge(&self, subject: u128, quota: Quota, cost: u32) -> Charge {
+        let bucket = BucketId::from_u128(self.digest.wrapping_add(subject));
+        let mode = if self.shadow {
+            Mode::Shadow
+        } else {
+            Mode::Enforce
+        };
+        Charge::new(bucket, quota, self.cost.saturating_mul(cost))
+            .with_ceiling(self.ceiling)
+            .with_mode(mode)
+    }
+}
+
+/// Before somebody is known, only an address is.
+fn default_stage(rule: &Rule, pattern: Option<&Pattern>) -> Stage {
+    let operation = pattern.is_some_and(|pattern| pattern.kind == PatternKind::Operation);
+    match rule.by {
+        By::Client | By::Everyone if !operation => Stage::Edge,
+        _ => Stage::Identified,
+    }
+}
+
+fn roles(name: &str, rule: &Rule, quota: &Quota) -> Result<Vec<(Box<str>, Quota)>, InvalidRules> {
+    let invalid = |message: String| InvalidRules::new(name, "roles", message);
+    if !rule.roles.is_empty() && rule.by != By::User {
+        return Err(invalid(
+            "only users have roles: make it a rule by user".to_owned(),
+        ));
+    }
+    let mut sorted: Vec<_> = rule.roles.iter().collect();
+    sorted.sort_by(|(_, a), (_, b)| b.is_larger_than(a).cmp(&a.is_larger_than(b)));
+    let mut roles: Vec<(Box<str>, Quota)> = Vec::new();
+    for (role, multiplier) in sorted {
+        let shown: String = role.chars().take(64).collect();
+        let role = role.to_ascii_lowercase().into_boxed_str();
+        if role.is_empty() || roles.iter().any(|(known, _)| *known == role) {
+            return Err(invalid(format!(
+                "the role {shown:?} is empty or there twice: ASCII case is ignored"
+            )));
+        }
+        let Some(quota) = multiplier.apply(quota) else {
+            return Err(invalid(format!(
+                "{multiplier} times {quota} for the role {shown:?} is not a possible quota"
+            )));
+        };
+        roles.push((role, quota));
+    }
+    Ok(roles)
+}

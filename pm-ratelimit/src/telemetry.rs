@@ -1,0 +1,149 @@
+//! What is counted, and what the counts are called. The only lines that know the `metrics` facade.
+//!
+//! The names are there without the feature, for dashboards and tests.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::PolicyName;
+
+/// Counter: decisions, by `policy` (the name of the rule) and `outcome`: `allowed`, `refused`,
+/// `never`, `shadow_refused`, `failed_open` or `failed_closed`. A decision by several rules counts
+/// once for each: as allowed for all of them, or as refused for those that refused.
+pub const DECISIONS: &str = "pm_ratelimit_decisions_total";
+
+/// Counter: times that a rule did not apply because the subject it is by was not known, by `policy`.
+pub const UNIDENTIFIED: &str = "pm_ratelimit_unidentified_total";
+
+/// Counter: look-ups of quotas of users that failed.
+pub const LOOKUP_FAILURES: &str = "pm_ratelimit_lookup_failures_total";
+
+/// Counter: changes of rules, by `outcome`: `applied` or `refused`.
+pub const RELOADS: &str = "pm_ratelimit_reloads_total";
+
+/// What became of a rule in a decision.
+#[derive(Clone, Copy, Debug)]
+#[repr(usize)]
+pub(crate) enum Result {
+    Allowed,
+    FailedClosed,
+    FailedOpen,
+    Never,
+    Refused,
+    ShadowRefused,
+}
+
+/// The outcomes, in the order of [`Result`].
+#[cfg(feature = "metrics")]
+const RESULTS: [&str; 6] = [
+    "allowed",
+    "failed_closed",
+    "failed_open",
+    "never",
+    "refused",
+    "shadow_refused",
+];
+
+/// The counters of one rule. They are made when the rules are, by the recorder that is installed
+/// then: to count is to add to an atomic number.
+pub(crate) struct RuleMetrics {
+    #[cfg(feature = "metrics")]
+    decisions: [metrics::Counter; RESULTS.len()],
+    #[cfg(feature = "metrics")]
+    unidentified: metrics::Counter,
+}
+
+impl RuleMetrics {
+    #[cfg(feature = "metrics")]
+    pub(crate) fn new(policy: &PolicyName) -> Self {
+        let policy = policy.as_str();
+        Self {
+            decisions: RESULTS.map(|outcome| {
+                metrics::counter!(DECISIONS, "policy" => policy.to_owned(), "outcome" => outcome)
+            }),
+            unidentified: metrics::counter!(UNIDENTIFIED, "policy" => policy.to_owned()),
+        }
+    }
+
+    #[cfg(not(feature = "metrics"))]
+    pub(crate) const fn new(_: &PolicyName) -> Self {
+        Self {}
+    }
+
+    #[cfg_attr(not(feature = "metrics"), allow(unused_variables, clippy::unused_self))]
+    pub(crate) fn decided(&self, result: Result) {
+        #[cfg(feature = "metrics")]
+        self.decisions[result as usize].increment(1);
+    }
+
+    #[cfg_attr(not(feature = "metrics"), allow(clippy::unused_self))]
+    fn unidentified(&self) {
+        #[cfg(feature = "metrics")]
+        self.unidentified.increment(1);
+    }
+}
+
+impl std::fmt::Debug for RuleMetrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RuleMetrics")
+    }
+}
+
+/// What a [`Limiter`](crate::Limiter) and its clones have counted since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Decisions that the store failed to make.
+    pub failed: u64,
+    /// Look-ups of quotas of users that failed.
+    pub lookups_failed: u64,
+    /// Times that a rule on trial would have refused.
+    pub shadow_refused: u64,
+    /// Times that a rule did not apply because the subject it is by was not known.
+    pub unidentified: u64,
+}
+
+/// The counters behind [`Stats`]. All of them are of what is rare.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    failed: AtomicU64,
+    lookups_failed: AtomicU64,
+    shadow_refused: AtomicU64,
+    unidentified: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn stats(&self) -> Stats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            failed: read(&self.failed),
+            lookups_failed: read(&self.lookups_failed),
+            shadow_refused: read(&self.shadow_refused),
+            unidentified: read(&self.unidentified),
+        }
+    }
+
+    pub(crate) fn failed(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn lookup_failed(&self) {
+        self.lookups_failed.fetch_add(1, Ordering::Relaxed);
+        #[cfg(feature = "metrics")]
+        metrics::counter!(LOOKUP_FAILURES).increment(1);
+    }
+
+    pub(crate) fn shadow_refused(&self) {
+        self.shadow_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn unidentified(&self, rule: &RuleMetrics) {
+        self.unidentified.fetch_add(1, Ordering::Relaxed);
+        rule.unidentified();
+    }
+}
+
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+pub(crate) fn reloaded(outcome: &'static str) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!(RELOADS, "outcome" => outcome).increment(1);
+}

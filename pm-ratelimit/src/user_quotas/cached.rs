@@ -1,0 +1,213 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pm_core::{Identity, Tick};
+
+use super::{Lookup, UserQuotas};
+use crate::key::{DigestKey, Keys};
+use crate::subject::Who;
+use crate::{Error, PolicyName, Quota, User};
+
+/// How long a source that failed is not asked again about the same user.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// More shards than this gain nothing.
+const SHARDS: usize = 64;
+
+/// Remembers what another [`UserQuotas`] says, about a bounded number of users, for a while.
+///
+/// Whoever is known is answered without waiting. When the time is over the source is asked again; if
+/// it fails, what was known goes on counting, and for one second it is not asked about the same
+/// user: a source that is down costs its deadline once in a while, not on every request. When there
+/// is no more room somebody is forgotten, and asked about again.
+#[derive(Debug)]
+pub struct CachedUserQuotas {
+    source: Arc<dyn UserQuotas>,
+    keys: Keys,
+    time_to_live: Duration,
+    /// The most entries in one shard.
+    room: usize,
+    shards: Box<[Mutex<HashMap<u128, Entry>>]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    quota: Option<Quota>,
+    until: Tick,
+}
+
+impl CachedUserQuotas {
+    /// Remembers `source` about at most `users` users and rules, each for `time_to_live`: that is
+    /// how long a change takes to be noticed. About 100 bytes for each.
+    #[must_use]
+    pub fn new(source: Arc<dyn UserQuotas>, users: usize, time_to_live: Duration) -> Self {
+        let shards = (users / 16).clamp(1, SHARDS);
+        Self {
+            source,
+            keys: Keys::new(DigestKey::random()),
+            time_to_live,
+            room: users.div_ceil(shards).max(1),
+            shards: (0..shards).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    fn key(&self, rule: &PolicyName, user: User<'_>) -> u128 {
+        let rule = self.keys.rule(rule);
+        rule.wrapping_add(self.keys.subject(&Who::User(user)))
+    }
+
+    fn shard<T>(&self, key: u128, work: impl FnOnce(&mut HashMap<u128, Entry>) -> T) -> T {
+        let shard = &self.shards[(key >> 64) as usize % self.shards.len()];
+        work(&mut shard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn remember(&self, key: u128, entry: Entry, now: Tick) {
+        self.shard(key, |entries| {
+            if entries.len() >= self.room && !entries.contains_key(&key) {
+                entries.retain(|_, entry| entry.until > now);
+                // Whoever the map happens to begin with: nobody can choose who that is.
+                if entries.len() >= self.room
+                    && let Some(victim) = entries.keys().next().copied()
+                {
+                    entries.remove(&victim);
+                }
+            }
+            entries.insert(key, entry);
+        });
+    }
+}
+
+#[async_trait]
+impl UserQuotas for CachedUserQuotas {
+    fn try_quota(&self, rule: &PolicyName, user: User<'_>, now: Tick) -> Lookup {
+        let key = self.key(rule, user);
+        let known = self.shard(key, |entries| entries.get(&key).copied());
+        if let Some(entry) = known
+            && entry.until > now
+        {
+            return entry.quota.into();
+        }
+        match self.source.try_quota(rule, user, now) {
+            // Remembered when it has been waited for.
+            Lookup::Unknown => Lookup::Unknown,
+            answer => answer,
+        }
+    }
+
+    async fn quota(
+        self: Arc<Self>,
+        rule: PolicyName,
+        user: Identity,
+        now: Tick,
+    ) -> Result<Option<Quota>, Error> {
+        let key = self.key(&rule, User::from(&user));
+        let answer = Arc::clone(&self.source).quota(rule, user, now).await;
+        match answer {
+            Ok(quota) => {
+                let until = now + self.time_to_live;
+                self.remember(key, Entry { quota, until }, now);
+                Ok(quota)
+            }
+            Err(error) => {
+                let known = self.shard(key, |entries| entries.get(&key).copied());
+                let quota = known.and_then(|entry| entry.quota);
+                let until = now + PAUSE;
+                self.remember(key, Entry { quota, until }, now);
+                known.map_or(Err(error), |_| Ok(quota))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use super::*;
+
+    const RULE: PolicyName = PolicyName::from_static("user");
+
+    /// Has one quota for everybody, and counts how often it is asked.
+    #[derive(Debug, Default)]
+    struct Source {
+        asked: AtomicUsize,
+        down: AtomicBool,
+    }
+
+    #[async_trait]
+    impl UserQuotas for Source {
+        fn try_quota(&self, _: &PolicyName, _: User<'_>, _: Tick) -> Lookup {
+            Lookup::Unknown
+        }
+
+        async fn quota(
+            self: Arc<Self>,
+            _: PolicyName,
+            _: Identity,
+            _: Tick,
+        ) -> Result<Option<Quota>, Error> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            if self.down.load(Ordering::Relaxed) {
+                return Err(Error::TimedOut);
+            }
+            Ok(Some(Quota::per_minute(7)))
+        }
+    }
+
+    async fn ask(cached: &Arc<CachedUserQuotas>, name: &str, seconds: u64) -> Lookup {
+        let user = Identity::new(name);
+        let now = Tick::ZERO + Duration::from_secs(seconds);
+        match cached.try_quota(&RULE, User::from(&user), now) {
+            Lookup::Unknown => (Arc::clone(cached).quota(RULE, user, now).await)
+                .map_or(Lookup::Unknown, Lookup::from),
+            known => known,
+        }
+    }
+
+    #[tokio::test]
+    async fn the_source_is_asked_once_in_a_while() {
+        let source = Arc::new(Source::default());
+        let cached = CachedUserQuotas::new(source.clone(), 100, Duration::from_secs(60));
+        let cached = Arc::new(cached);
+        for second in 0..120 {
+            let answer = ask(&cached, "ada", second).await;
+            assert_eq!(answer, Lookup::Own(Quota::per_minute(7)));
+        }
+        assert_eq!(source.asked.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn a_source_that_is_down_is_left_alone_and_what_was_known_counts() {
+        let source = Arc::new(Source::default());
+        let cached = CachedUserQuotas::new(source.clone(), 100, Duration::from_secs(60));
+        let cached = Arc::new(cached);
+        ask(&cached, "ada", 0).await;
+        source.down.store(true, Ordering::Relaxed);
+        for _ in 0..10 {
+            assert_eq!(
+                ask(&cached, "ada", 100).await,
+                Lookup::Own(Quota::per_minute(7))
+            );
+        }
+        assert_eq!(ask(&cached, "bob", 100).await, Lookup::Unknown);
+        for _ in 0..10 {
+            assert_eq!(ask(&cached, "bob", 100).await, Lookup::Rule);
+        }
+        assert_eq!(source.asked.load(Ordering::Relaxed), 3);
+    }
+
+    #[tokio::test]
+    async fn it_remembers_no_more_than_it_has_room_for() {
+        let source = Arc::new(Source::default());
+        let cached = CachedUserQuotas::new(source, 100, Duration::from_secs(60));
+        let cached = Arc::new(cached);
+        for number in 0..10_000 {
+            ask(&cached, &format!("user {number}"), 0).await;
+        }
+        let entries = |shard: &Mutex<HashMap<u128, Entry>>| shard.lock().expect("sound").len();
+        let remembered: usize = cached.shards.iter().map(entries).sum();
+        assert!(remembered <= 104, "{remembered} of 100");
+    }
+}
