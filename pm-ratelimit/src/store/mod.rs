@@ -3,6 +3,8 @@
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use pm_core::Tick;
 use crate::{Charge, Charges, Decision, Error};
 
 pub use self::memory::{MemoryStats, MemoryStore};
+#[cfg(feature = "redis")]
+pub use self::redis::RedisStore;
 
 /// Keeps buckets and decides on charges.
 ///
