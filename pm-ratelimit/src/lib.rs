@@ -49,6 +49,8 @@ pub use self::rules::{
     STANDARD_ROLES, Stage,
 };
 pub use self::service::RateLimit;
+#[cfg(feature = "redis")]
+pub use self::store::RedisStore;
 pub use self::store::{MemoryStore, RateLimitStore, Refusals};
 pub use self::subject::{Subject, User};
 pub use self::telemetry::Stats;

@@ -110,6 +110,12 @@ impl Redis {
         .await
     }
 
+    /// Whether it is a cluster, where the keys of one script must have one hash tag.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        self.shared.link.endpoint().is_cluster()
+    }
+
     /// Whether it is up.
     #[must_use]
     pub fn state(&self) -> State {

@@ -116,6 +116,23 @@ impl Gcra {
         }
     }
 
+    /// What to answer where a store has decided: the charge fits or not, and the bucket owes `debt`
+    /// nanoseconds, which it begins to pay back in `late` nanoseconds. The store's clock ticks in
+    /// microseconds: a wait that ends between two ticks ends with the next one.
+    #[cfg(feature = "redis")]
+    pub(crate) fn answer(&self, fits: bool, debt: u64, late: u64, cost: u32) -> Outcome {
+        let (remaining, reset) = (self.remaining(debt), debt.saturating_add(late));
+        let price = self.price(cost);
+        if fits {
+            Outcome::fits(remaining, reset)
+        } else if price > self.capacity {
+            Outcome::never(remaining, reset)
+        } else {
+            let wait = reset.saturating_sub(self.capacity - price).div_ceil(1_000);
+            Outcome::waits(remaining, reset, wait.saturating_mul(1_000))
+        }
+    }
+
     fn price(&self, cost: u32) -> u64 {
         let price = u128::from(self.interval) * u128::from(cost);
         u64::try_from(price).unwrap_or(u64::MAX)

@@ -3,6 +3,8 @@
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 mod refusals;
 
 use std::fmt;
@@ -14,6 +16,8 @@ use pm_core::Tick;
 use crate::{Charge, Charges, Decision, Error};
 
 pub use self::memory::{MemoryStats, MemoryStore};
+#[cfg(feature = "redis")]
+pub use self::redis::RedisStore;
 pub use self::refusals::Refusals;
 
 /// Keeps buckets and decides on charges.
