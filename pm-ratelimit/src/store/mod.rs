@@ -46,8 +46,9 @@ pub use self::refusals::Refusals;
 ///   fits](crate::Outcome::is_never), and only such a cost is. A cost of 0 always fits and takes
 ///   nothing.
 /// * **Exact waits.** A charge that does not fit now fits after
-///   [`Outcome::retry_after`](crate::Outcome::retry_after), not later and not earlier, if nobody
-///   else takes anything. Remaining tokens are those after the decision.
+///   [`Outcome::retry_after`](crate::Outcome::retry_after), not later and not earlier by the ticks of
+///   the clock that the store decides by, if nobody else takes anything. Remaining tokens are those
+///   after the decision.
 /// * **Time.** `now` is the caller's monotonic clock. A store in one process decides by it, and all
 ///   who share that store share the clock. Calls may come with a `now` that is older than one seen
 ///   before; that may refuse more, never admit more. A store that is shared by several processes
