@@ -92,10 +92,9 @@ pub async fn run(
         while connections.join_next().await.is_some() {}
         drain.gone().await;
     };
-    let ended = tokio::select! {
-        biased;
-        () = left => Ended::Empty,
-        () = clock.sleep_until(clock.now() + settings.drain_timeout) => Ended::Cut,
+    let ended = match clock.within(settings.drain_timeout, left).await {
+        Ok(()) => Ended::Empty,
+        Err(_) => Ended::Cut,
     };
     connections.shutdown().await;
     app.registry.close().await;

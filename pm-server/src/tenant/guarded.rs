@@ -44,14 +44,8 @@ impl Guarded {
         &self,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let deadline = self.clock.now() + WITHIN;
-        let result = tokio::select! {
-            biased;
-            result = call => result,
-            () = self.clock.sleep_until(deadline) => {
-                Err(StoreError::Unavailable("it took too long".into()))
-            }
-        };
+        let late = |_| Err(StoreError::Unavailable("it took too long".into()));
+        let result = self.clock.within(WITHIN, call).await.unwrap_or_else(late);
         if let Err(StoreError::Corrupt { .. }) = result {
             self.damaged.store(true, Ordering::Relaxed);
         }

@@ -306,15 +306,13 @@ fn unreadable(error: axum::Error) -> End {
 
 /// A write that takes longer than it may: whoever does not read is left alone.
 async fn within<T>(sockets: &Sockets, write: impl Future<Output = T>) -> Option<T> {
-    let deadline = sockets.clock.now() + sockets.settings.write_within;
-    tokio::select! {
-        biased;
-        written = write => Some(written),
-        () = sockets.clock.sleep_until(deadline) => {
-            tracing::debug!(code = CloseCode::Slow.number(), "a reader that does not read was cut off");
-            None
-        }
-    }
+    let written = sockets
+        .clock
+        .within(sockets.settings.write_within, write)
+        .await;
+    written
+        .inspect_err(|_| tracing::debug!("a reader that does not read was cut off"))
+        .ok()
 }
 
 async fn changed(head: Option<&mut watch::Receiver<u64>>) {
