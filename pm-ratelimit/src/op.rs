@@ -29,6 +29,7 @@ pub(crate) enum Target<'a> {
 impl<'a> Op<'a> {
     /// The operation of this name, at a cost of 1, behind authentication. The name comes from the
     /// program: it is compared with what [rules](crate::Rule::on) say, byte by byte.
+    #[inline]
     pub const fn new(name: &'a str) -> Self {
         Self::to(Target::Operation(name))
     }
@@ -45,17 +46,20 @@ impl<'a> Op<'a> {
     }
 
     /// The same, this many times as expensive. 0 looks at what is there, and takes nothing.
+    #[inline]
     pub const fn cost(mut self, cost: u32) -> Self {
         self.cost = cost;
         self
     }
 
     /// The same in another stage: which rules are asked.
+    #[inline]
     pub const fn stage(mut self, stage: Stage) -> Self {
         self.stage = stage;
         self
     }
 
+    #[inline]
     pub(crate) const fn to(target: Target<'a>) -> Self {
         Self {
             target,
@@ -67,6 +71,7 @@ impl<'a> Op<'a> {
 
 /// Something of this cost that no rule is about by name.
 impl From<u32> for Op<'_> {
+    #[inline]
     fn from(cost: u32) -> Self {
         Self::to(Target::Anything).cost(cost)
     }

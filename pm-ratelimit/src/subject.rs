@@ -54,6 +54,7 @@ pub(crate) enum Who<'a> {
 
 impl<'a> Subject<'a> {
     /// Somebody of whom nothing is known yet.
+    #[inline]
     pub const fn new() -> Self {
         Self {
             user: None,
@@ -66,6 +67,7 @@ impl<'a> Subject<'a> {
     }
 
     /// A user, by a name that is unique in this service.
+    #[inline]
     pub const fn user(name: &'a str) -> Self {
         let mut subject = Self::new();
         subject.user = Some(User { tenant: None, name });
@@ -73,6 +75,7 @@ impl<'a> Subject<'a> {
     }
 
     /// A user, by tenant and subject, with their roles.
+    #[inline]
     pub fn identity(identity: &'a Identity) -> Self {
         Self {
             user: Some(User {
@@ -85,6 +88,7 @@ impl<'a> Subject<'a> {
     }
 
     /// A client, by its address.
+    #[inline]
     pub fn at(client: impl Into<ClientIp>) -> Self {
         Self::new().client(client)
     }
@@ -95,24 +99,28 @@ impl<'a> Subject<'a> {
     /// address has all of them. An IPv4 address in IPv6 clothes counts as itself, be it mapped
     /// (`::ffff:0:0/96`), behind NAT64 (`64:ff9b::/96`, RFC 6052) or 6to4 (`2002::/16`, RFC 3056),
     /// where a /64 would make one client of everybody.
+    #[inline]
     pub fn client(mut self, client: impl Into<ClientIp>) -> Self {
         self.client = Some(client.into());
         self
     }
 
     /// The roles that the user has. ASCII case is ignored.
+    #[inline]
     pub const fn roles(mut self, roles: &'a [&'a str]) -> Self {
         self.roles = Roles::Listed(roles);
         self
     }
 
     /// The API key that they hold. Only a digest of it is kept.
+    #[inline]
     pub const fn api_key(mut self, key: &'a str) -> Self {
         self.api_key = Some(key);
         self
     }
 
     /// The connection that they use, by a number that no other open connection has.
+    #[inline]
     pub const fn connection(mut self, number: u64) -> Self {
         self.connection = Some(number);
         self
@@ -120,11 +128,13 @@ impl<'a> Subject<'a> {
 
     /// Something else: `value` is whose bucket it is, `kind` keeps it apart from other kinds, and is
     /// what a rule [by custom](By::Custom) names.
+    #[inline]
     pub const fn custom(mut self, kind: &'a str, value: &'a str) -> Self {
         self.custom = Some((kind, value));
         self
     }
 
+    #[inline]
     pub(crate) fn who(&self, by: &By) -> Option<Who<'a>> {
         match by {
             By::ApiKey => self.api_key.map(Who::ApiKey),
