@@ -4,9 +4,7 @@ use http::{HeaderValue, Request, Uri, header::SEC_WEBSOCKET_PROTOCOL};
 use tokio_tungstenite::tungstenite::{client::IntoClientRequest, protocol::WebSocketConfig};
 
 use super::{Error, Token};
-
-/// The name of the protocol, agreed on during the upgrade.
-pub(super) const SUB_PROTOCOL: &str = "pm.v1.proto";
+use crate::ws::PROTOCOL;
 
 /// The largest message that is taken from a server; its parts of a snapshot are far smaller.
 const MAX_INCOMING_BYTES: usize = 16 * 1024 * 1024;
@@ -99,10 +97,9 @@ impl Options {
         let mut request = format!("ws://{authority}{path}")
             .into_client_request()
             .map_err(|_| bad("it is not a URL"))?;
-        request.headers_mut().insert(
-            SEC_WEBSOCKET_PROTOCOL,
-            HeaderValue::from_static(SUB_PROTOCOL),
-        );
+        request
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
         Ok((request, address))
     }
 
@@ -153,7 +150,7 @@ mod tests {
             let (request, to) = request(url).unwrap();
             assert_eq!(to, address);
             assert_eq!(request.uri(), uri);
-            assert_eq!(request.headers()[SEC_WEBSOCKET_PROTOCOL], SUB_PROTOCOL);
+            assert_eq!(request.headers()[SEC_WEBSOCKET_PROTOCOL], PROTOCOL);
         }
     }
 

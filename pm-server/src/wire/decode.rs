@@ -3,8 +3,6 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use bytes::Bytes;
-use prost::Message;
 
 use crate::{
     domain::{Fields, Id, Kind, Mutation, Operation, Patch, Place, Refusal, Status, Violation},
@@ -21,14 +19,16 @@ pub fn mutation(frame: &pb::Mutate, actor: Arc<str>, at_us: i64) -> Result<Mutat
     let mut reader = Reader::default();
     let id = reader.id("mutation_id", &frame.mutation_id);
     let operation = match &frame.operation {
-        Some(operation) => reader.operation(operation),
+        Some(wanted) => reader
+            .operation(wanted)
+            .map(|operation| (wanted, operation)),
         None => reader.wrong("operation", "missing", "say what is to change"),
     };
     match (id, operation) {
-        (Some(id), Some(operation)) if reader.violations.is_empty() => {
+        (Some(id), Some((wanted, operation))) if reader.violations.is_empty() => {
             // Here and not only where it is decided: what is too large does not wait in a queue.
             operation.check()?;
-            let digest = operation_digest(frame);
+            let digest = operation_digest(wanted);
             Ok(Mutation {
                 id,
                 digest,
@@ -94,13 +94,12 @@ pub fn patch(mask: &[i32], fields: &pb::Fields) -> Option<Patch> {
     Some(patch)
 }
 
-/// Of the operation as the schema knows it: unknown fields are not part of what is asked for.
-fn operation_digest(frame: &pb::Mutate) -> [u8; 16] {
-    let only = pb::Mutate {
-        mutation_id: Bytes::new(),
-        operation: frame.operation.clone(),
-    };
-    let hash = digest(&SHA256, &only.encode_to_vec());
+/// Of the operation as the schema knows it: unknown fields are not part of what is asked for. It is
+/// stored, so what goes into it stays as it is.
+fn operation_digest(operation: &PbOperation) -> [u8; 16] {
+    let mut bytes = Vec::with_capacity(operation.encoded_len());
+    operation.encode(&mut bytes);
+    let hash = digest(&SHA256, &bytes);
     let mut short = [0; 16];
     short.copy_from_slice(&hash.as_ref()[..16]);
     short
@@ -238,5 +237,25 @@ impl Reader {
     fn wrong<T>(&mut self, path: &'static str, rule: &'static str, text: &str) -> Option<T> {
         self.violations.push(Violation::new(path, rule, text));
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+
+    /// The digests of earlier mutations are in the files of tenants.
+    #[test]
+    fn the_digest_is_that_of_a_mutation_without_its_id() {
+        let (id, name) = (vec![7; 16].into(), "Apollo".to_owned());
+        let operation = PbOperation::CreateProject(pb::CreateProject { id, name });
+        let whole = pb::Mutate {
+            operation: Some(operation.clone()),
+            ..pb::Mutate::default()
+        };
+        let hash = digest(&SHA256, &whole.encode_to_vec());
+        assert_eq!(operation_digest(&operation), hash.as_ref()[..16]);
     }
 }
