@@ -263,7 +263,7 @@ fn a_second_signal_ends_it_at_once() {
 fn a_setting_that_is_wrong_is_named_wherever_it_comes_from() {
     for (flag, variable) in [
         ("--listen", "PM_SERVER_LISTEN"),
-        ("--rate-limit", "PM_SERVER_RATE_LIMIT"),
+        ("--quotas", "PM_SERVER_QUOTAS"),
     ] {
         for command in [pm_server(&[flag, "nonsense"]), {
             let mut command = pm_server(&[]);

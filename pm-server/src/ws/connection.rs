@@ -4,7 +4,7 @@ use bytes::Bytes;
 use pm_core::{Identity, Tick};
 
 use super::{
-    Close, CloseCode, Frames, SocketSettings,
+    Close, CloseCode, Frames, Gate, SocketSettings,
     outbox::{Next, Outbox},
     reply,
     session::Session,
@@ -25,6 +25,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Connection {
     pub(super) settings: SocketSettings,
+    pub(super) gate: Option<Gate>,
     pub(super) id: Box<str>,
     pub(super) phase: Phase,
     pub(super) frames: Frames,
@@ -102,6 +103,7 @@ impl Connection {
                 until: now + settings.hello_within,
             },
             settings,
+            gate: None,
             frames: Frames::default(),
             actions: VecDeque::new(),
             outbox: Outbox::default(),
@@ -109,6 +111,16 @@ impl Connection {
             pinged: None,
             draining: None,
             closing: None,
+        }
+    }
+
+    /// The same connection, with a gate that its frames have to pass, from the first one behind the
+    /// hello on. Without it they all pass.
+    #[must_use]
+    pub fn with_gate(self, gate: Gate) -> Self {
+        Self {
+            gate: Some(gate),
+            ..self
         }
     }
 
