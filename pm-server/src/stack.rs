@@ -110,10 +110,10 @@ pub fn build(app: &App, settings: StackSettings) -> Router {
 /// Gives each upgrade a permit, which its socket keeps.
 fn one_more_socket(limit: NonZeroU32) -> InFlightLayer {
     let limit = limit.get();
-    InFlightLayer::new(Concurrency::new(CONNECTIONS, By::Client, limit)).on_refusal(
-        move |refusal| match refusal.reason() {
-            Reason::InFlight => problem::too_many_connections(refusal, limit).into_response(),
-            _ => refusal.response(),
-        },
-    )
+    // Whoever is counted has a socket, which takes far more room.
+    let connections = Concurrency::new(CONNECTIONS, By::Client, limit).with_room(usize::MAX);
+    InFlightLayer::new(connections).on_refusal(move |refusal| match refusal.reason() {
+        Reason::InFlight => problem::too_many_connections(refusal, limit).into_response(),
+        _ => refusal.response(),
+    })
 }

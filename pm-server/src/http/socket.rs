@@ -82,6 +82,14 @@ pub(super) struct Parameters {
     tenant: Option<String>,
 }
 
+/// What the layers have left in the request.
+type Layered = (
+    Extension<Context>,
+    Extension<ClientIp>,
+    Extension<Permit>,
+    Option<Extension<Verified>>,
+);
+
 /// `GET /ws`: from here on it is a socket.
 ///
 /// A token in the request is checked now, by the layer that authenticates. Without one the socket
@@ -89,10 +97,7 @@ pub(super) struct Parameters {
 /// layer around this; the socket keeps it.
 pub(super) async fn upgrade(
     State(upgrades): State<Upgrades>,
-    Extension(context): Extension<Context>,
-    Extension(client): Extension<ClientIp>,
-    permit: Option<Extension<Permit>>,
-    verified: Option<Extension<Verified>>,
+    (Extension(context), Extension(client), Extension(permit), verified): Layered,
     parameters: Result<Query<Parameters>, QueryRejection>,
     headers: HeaderMap,
     request: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -117,7 +122,7 @@ pub(super) async fn upgrade(
         id: context.request_id().to_string(),
         token: auth::bearer(&headers).ok().flatten().map(str::to_owned),
         gate: Some(upgrades.gate(client)),
-        permit: permit.map(|Extension(permit)| permit),
+        permit: Some(permit),
     };
     socket::upgrade(request, upgrades.sockets(), visit)
 }
