@@ -83,11 +83,13 @@ async fn serve(folder: &Path) {
     let _ = run(listener, app, settings, std::future::pending()).await;
 }
 
-/// As many requests as this one address sends; frames as it is built in.
+/// The limits that are built in, with more than this one address and user can use up.
 fn limiter(clock: &Clock) -> Limiter {
-    let often = Quota::per_second(100_000).burst(100_000);
-    let rules = limits::with_quota(&limits::built_in(), "client", often).unwrap();
-    let rules = limits::with_quota(&rules, "upgrade", often).unwrap();
+    let often = Quota::per_second(1_000_000);
+    let mut rules = limits::built_in();
+    for name in ["client", "upgrade", "frames", "connection"] {
+        rules = limits::with_quota(&rules, name, often).unwrap();
+    }
     Limiter::builder(rules)
         .clock(clock.clone())
         .build()

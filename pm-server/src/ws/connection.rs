@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use pm_core::{Identity, Tick};
@@ -24,7 +24,7 @@ use crate::{
 /// until there are none, and then look whether this was the [`end`](Self::end).
 #[derive(Debug)]
 pub struct Connection {
-    pub(super) settings: SocketSettings,
+    pub(super) settings: Arc<SocketSettings>,
     pub(super) gate: Option<Gate>,
     pub(super) id: Box<str>,
     pub(super) phase: Phase,
@@ -96,7 +96,12 @@ pub enum Rejection {
 impl Connection {
     /// A connection that was just accepted. `id` names it in errors and logs.
     #[must_use]
-    pub fn new(id: impl Into<Box<str>>, settings: SocketSettings, now: Tick) -> Self {
+    pub fn new(
+        id: impl Into<Box<str>>,
+        settings: impl Into<Arc<SocketSettings>>,
+        now: Tick,
+    ) -> Self {
+        let settings = settings.into();
         Self {
             id: id.into(),
             phase: Phase::Silent {

@@ -97,6 +97,8 @@ pub fn upgrade(request: WebSocketUpgrade, sockets: Sockets, visit: Visit) -> Res
     let max = sockets.settings.max_message_bytes;
     // What is said in the log of the socket is said of the request.
     let span = tracing::Span::current();
+    // Boxed: what is waited with would have room for it as long as the socket lives.
+    let visit = Box::new(visit);
     request
         .protocols([PROTOCOL])
         .read_buffer_size(READ_BUFFER)
@@ -110,15 +112,14 @@ pub fn upgrade(request: WebSocketUpgrade, sockets: Sockets, visit: Visit) -> Res
         .on_upgrade(move |socket| Box::pin(serve(socket, sockets, visit).instrument(span)))
 }
 
-async fn serve(mut socket: WebSocket, sockets: Sockets, visit: Visit) {
+async fn serve(mut socket: WebSocket, sockets: Sockets, visit: Box<Visit>) {
     let Visit {
         id,
         token,
         gate,
         permit: _held_to_the_end,
-    } = visit;
-    let settings = SocketSettings::clone(&sockets.settings);
-    let mut connection = Connection::new(id, settings, sockets.clock.now());
+    } = *visit;
+    let mut connection = Connection::new(id, sockets.settings.clone(), sockets.clock.now());
     if let Some(gate) = gate {
         connection = connection.with_gate(gate);
     }
