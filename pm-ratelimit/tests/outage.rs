@@ -178,26 +178,11 @@ impl Outage {
             self.sum(|instance| instance.store.stats().degraded)
         );
 
-        let lasted = self.came.saturating_duration_since(self.went).as_secs_f64();
-        let most = f64::from(BURST) + f64::from(PER_SECOND) * lasted;
-        let meanwhile = |asked: &&Asked| asked.began >= self.went && asked.began < self.came;
-        let frames = |asked: &&Asked| asked.op == "frame" && asked.admitted;
-        let admitted = self.asked.iter().filter(meanwhile).filter(frames).count();
-        assert!(admitted as f64 <= 1.1 * most, "{admitted} of {most}");
-        assert!(admitted as f64 >= most / 4.0, "only {admitted} of {most}");
+        let (admitted, most) = (self.admitted(), self.quota());
+        assert!(admitted <= 1.1 * most, "{admitted} of {most}");
+        assert!(admitted >= most / 4.0, "only {admitted} of {most}");
 
         let back = self.back.saturating_duration_since(self.came);
-        let at = |share: f64| took[(took.len() as f64 * share) as usize];
-        println!(
-            "{} questions, {} degraded, {} failed; waits p50 {:?} p99 {:?} p99.9 {:?} longest \
-             {longest:?}; admitted {admitted} of {most:.0} in {lasted:.2} s; back after {back:?}",
-            took.len(),
-            self.degraded(),
-            self.failed(),
-            at(0.5),
-            at(0.99),
-            at(0.999),
-        );
         assert!(
             back < Duration::from_secs(1) + SCHEDULING,
             "back after {back:?}"
@@ -255,11 +240,43 @@ impl Outage {
         u64::from(JOBS - asking.remaining()) - 1
     }
 
+    /// Frames that were admitted while the server was away, by all instances.
+    fn admitted(&self) -> f64 {
+        let meanwhile = |asked: &&Asked| asked.began >= self.went && asked.began < self.came;
+        let frames = |asked: &&Asked| asked.op == "frame" && asked.admitted;
+        self.asked.iter().filter(meanwhile).filter(frames).count() as f64
+    }
+
+    /// Frames that one Redis would have admitted in that time.
+    fn quota(&self) -> f64 {
+        let lasted = self.came.saturating_duration_since(self.went);
+        f64::from(BURST) + f64::from(PER_SECOND) * lasted.as_secs_f64()
+    }
+
     /// How long the questions took, from the fastest to the slowest.
     fn took(&self) -> Vec<Duration> {
         let mut took: Vec<_> = self.asked.iter().map(|asked| asked.took).collect();
         took.sort_unstable();
         took
+    }
+
+    fn figures(&self) -> String {
+        let took = self.took();
+        let at = |share: f64| took[(took.len() as f64 * share) as usize];
+        format!(
+            "{} questions, {} degraded, {} failed; waits p50 {:?} p99 {:?} p99.9 {:?} longest {:?}; \
+             admitted {} of {:.0}; back after {:?}",
+            took.len(),
+            self.degraded(),
+            self.failed(),
+            at(0.5),
+            at(0.99),
+            at(0.999),
+            took[took.len() - 1],
+            self.admitted(),
+            self.quota(),
+            self.back.saturating_duration_since(self.came),
+        )
     }
 }
 
@@ -293,6 +310,7 @@ async fn elsewhere(mut server: RedisServer, work: fn(&mut RedisServer)) -> Redis
 #[tokio::test]
 async fn p003_6_a_redis_that_hangs_is_bridged_and_charged_nothing_twice() {
     let outage = Outage::of(|server| server.pause(), |server| server.resume()).await;
+    println!("{}", outage.figures());
     outage.is_bridged();
     outage.is_told_once_a_switch();
     let ambiguous = outage.sum(|instance| instance.redis.stats().ambiguous);
@@ -316,6 +334,7 @@ async fn p003_6_a_redis_that_hangs_is_bridged_and_charged_nothing_twice() {
 #[tokio::test]
 async fn p003_6_a_redis_that_dies_is_bridged() {
     let outage = Outage::of(RedisServer::kill, RedisServer::restart).await;
+    println!("{}", outage.figures());
     outage.is_bridged();
     outage.is_told_once_a_switch();
     // It has forgotten what was before.
