@@ -224,6 +224,39 @@ mod tests {
     use super::*;
 
     #[test]
+    fn another_quota_leaves_everything_else() {
+        let charge = Charge::new(BucketId::from_u128(1), Quota::per_second(9), 2)
+            .with_mode(Mode::Shadow)
+            .with_on_failure(OnFailure::Closed)
+            .with_ceiling(20);
+        let own = charge.with_quota(Quota::per_day(30));
+        assert_eq!((own.cost(), own.mode()), (2, Mode::Shadow));
+        assert_eq!(own.on_failure(), OnFailure::Closed);
+        assert_eq!((own.quota(), own.ceiling()), (&Quota::per_day(30), 30));
+    }
+
+    #[test]
+    fn a_share_divides_rate_and_burst_and_keeps_the_ceiling() {
+        let quota = Quota::per_second(10).burst(10);
+        for (replicas, cost, burst) in [
+            (1, 1, 10),
+            (3, 1, 3),
+            (3, 4, 4),
+            (3, 10, 10),
+            (3, 11, 3),
+            (11, 0, 1),
+            (u32::MAX, 11, 1),
+        ] {
+            let charge = Charge::new(BucketId::from_u128(1), quota, cost).with_ceiling(50);
+            let replicas = NonZeroU32::new(replicas).expect("some");
+            let share = charge.share(replicas);
+            assert_eq!(share.quota().capacity(), burst, "{cost} of {replicas}");
+            assert_eq!(share.quota().interval(), quota.interval() * replicas.get());
+            assert_eq!(share.ceiling(), 50, "the same for all of a bucket");
+        }
+    }
+
+    #[test]
     fn eight_charges_fit_and_a_ninth_does_not() {
         let charge = Charge::new(BucketId::from_u128(1), Quota::per_second(1), 1);
         let mut charges = Charges::from(charge);

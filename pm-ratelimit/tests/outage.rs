@@ -188,10 +188,8 @@ impl Outage {
             "back after {back:?}"
         );
         let after = self.asked.iter().filter(|asked| asked.began > self.back);
-        assert!(
-            after.filter(|asked| !asked.degraded).count() > 10,
-            "not asked again"
-        );
+        let mut after = after.filter(|asked| !asked.degraded);
+        assert!(after.next().is_some(), "not asked again");
     }
 
     /// As many as the switches were thrown, whatever the number of requests.
