@@ -16,7 +16,7 @@ use crate::{
 pub(crate) struct Ruling {
     rules: Arc<RuleSet>,
     admitted: bool,
-    /// The store did not answer.
+    /// The store did not answer, or its fallback may not.
     failed: bool,
     results: ArrayVec<Ruled, { Charges::MAX }>,
 }
@@ -57,7 +57,10 @@ impl Ruling {
         }
         Self {
             admitted: admits(&rules, &picks, decision.as_ref()),
-            failed: decision.is_err(),
+            failed: match &decision {
+                Ok(decision) => decision.outcomes().iter().any(Outcome::is_closed),
+                Err(_) => true,
+            },
             rules,
             results,
         }
@@ -111,7 +114,7 @@ pub(crate) fn admits(rules: &RuleSet, picks: &Picks, decision: Result<&Decision,
         Ok(decision) => decision.is_admitted(),
         Err(_) => picks.rules.iter().all(|pick| {
             let rule = rules.rule(pick.rule);
-            rule.shadow || rule.on_failure == OnFailure::Open
+            rule.shadow || rule.on_failure != OnFailure::Closed
         }),
     }
 }
@@ -145,6 +148,7 @@ pub(crate) fn verdict(
     if admitted {
         let tightest = enforced
             .map(|(_, _, outcome)| *outcome)
+            .filter(Outcome::is_known)
             .min_by_key(|outcome| (outcome.remaining(), u64::MAX - outcome.reset_nanos()));
         return Verdict::Allowed(Allowed {
             outcome: tightest,
@@ -189,10 +193,20 @@ pub(crate) fn count(
         }
         return;
     };
+    if decision.is_degraded() {
+        counters.degraded();
+    }
     for (pick, outcome) in picks.rules.iter().zip(decision.outcomes()) {
         let rule = rules.rule(pick.rule);
         let allowed = outcome.is_allowed();
-        if rule.shadow && !allowed {
+        if decision.is_degraded() {
+            rule.metrics.degraded();
+        }
+        if outcome.is_closed() {
+            rule.metrics.decided(Counted::FailedClosed);
+        } else if decision.is_degraded() && decision.is_admitted() && !outcome.is_known() {
+            rule.metrics.decided(Counted::FailedOpen);
+        } else if rule.shadow && !allowed {
             counters.shadow_refused();
             tracing::debug!(policy = rule.name.as_str(), "a rule on trial would refuse");
             rule.metrics.decided(Counted::ShadowRefused);

@@ -2,6 +2,7 @@
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod fallback;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
@@ -12,9 +13,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pm_core::Tick;
+use pm_core::degrade::State;
 
 use crate::{Charge, Charges, Decision, Error};
 
+pub use self::fallback::{Fallback, FallbackStats, LocalStore};
 pub use self::memory::{MemoryStats, MemoryStore};
 #[cfg(feature = "redis")]
 pub use self::redis::RedisStore;
@@ -81,6 +84,32 @@ pub trait RateLimitStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// If the store did not answer. The charges may have been taken nevertheless.
     async fn decide(self: Arc<Self>, charges: Charges, now: Tick) -> Result<Decision, Error>;
+
+    /// Whether there is any use in asking it now.
+    ///
+    /// A store that has a [`Switch`](pm_core::degrade::Switch) in front of what may fail says where
+    /// that stands. While it is [`State::Down`] a [`Fallback`] does not ask it, and that it fails is
+    /// not logged: the switch has done so. Without a switch, as by default, it is always up: then it
+    /// is asked each time, and each failure takes as long as it takes.
+    fn state(&self) -> State {
+        State::Up
+    }
+}
+
+/// A store that is shared: what asks it need not be the only one that has it.
+#[async_trait]
+impl<S: RateLimitStore + ?Sized> RateLimitStore for Arc<S> {
+    fn try_decide(&self, charges: &[Charge], now: Tick) -> Option<Decision> {
+        (**self).try_decide(charges, now)
+    }
+
+    async fn decide(self: Arc<Self>, charges: Charges, now: Tick) -> Result<Decision, Error> {
+        Self::clone(&self).decide(charges, now).await
+    }
+
+    fn state(&self) -> State {
+        (**self).state()
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrayvec::ArrayVec;
 use async_trait::async_trait;
 use pm_core::Tick;
+use pm_core::degrade::State;
 
 use super::RateLimitStore;
 use crate::algorithm::Gcra;
@@ -175,6 +176,10 @@ impl RateLimitStore for Refusals {
         let decision = Arc::clone(&self.store).decide(charges.clone(), now).await?;
         self.remember(charges.as_slice(), &decision, now);
         Ok(decision)
+    }
+
+    fn state(&self) -> State {
+        self.store.state()
     }
 }
 

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pm_core::Tick;
+use pm_core::degrade::State;
 use pm_core::redis::{Redis, Reply, Script};
 
 use super::RateLimitStore;
@@ -120,6 +121,11 @@ impl RateLimitStore for RedisStore {
         }
         let reply = self.ask(charges).await?;
         understood(charges, reply).map_err(failed)
+    }
+
+    /// What the handle's switch says.
+    fn state(&self) -> State {
+        self.redis.state()
     }
 }
 

@@ -1,6 +1,8 @@
 //! The script under a clock that a test moves: the server's own is replaced in its text, and nothing
 //! else. It starts in the year 2100, so that nothing expires by the real one.
 
+mod fallback;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
