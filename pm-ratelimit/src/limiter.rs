@@ -195,8 +195,7 @@ impl Limiter {
     }
 
     fn try_verdict(&self, subject: &Subject<'_>, op: &Op<'_>) -> Option<Verdict> {
-        // Borrowed and not cloned, so that checks on many cores do not meet at one counter.
-        let rules = self.0.rules.load();
+        let rules = self.version();
         let mut picks = Picks::default();
         self.pick(&rules, subject, op, &mut picks);
         let decision = self.try_decide(&rules, &mut picks, subject)?;
@@ -252,8 +251,10 @@ impl Limiter {
         &self.0.settings
     }
 
-    pub(crate) fn version(&self) -> Arc<RuleSet> {
-        self.0.rules.load_full()
+    /// The rules that are in force: borrowed and not cloned, so that requests on many cores do not
+    /// meet at one counter.
+    pub(crate) fn version(&self) -> Guard<Arc<RuleSet>> {
+        self.0.rules.load()
     }
 
     #[inline]

@@ -1,9 +1,7 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
 
-use crate::limiter::Decided;
 use crate::rules::{Compiled, Picks, RuleSet};
 use crate::telemetry::{Counters, Result as Counted};
 use crate::{
@@ -13,8 +11,8 @@ use crate::{
 
 /// What was decided on a request, by which rules, of which version.
 #[derive(Debug)]
-pub(crate) struct Ruling {
-    rules: Arc<RuleSet>,
+pub(crate) struct Ruling<'a> {
+    rules: &'a RuleSet,
     admitted: bool,
     /// The store did not answer.
     failed: bool,
@@ -37,15 +35,15 @@ pub(crate) struct Part<'a> {
     pub(crate) outcome: &'a Outcome,
 }
 
-impl Ruling {
-    pub(crate) fn new(decided: Decided) -> Self {
-        let Decided {
-            rules,
-            picks,
-            decision,
-        } = decided;
+impl<'a> Ruling<'a> {
+    #[inline]
+    pub(crate) fn new(
+        rules: &'a RuleSet,
+        picks: &Picks,
+        decision: Result<&Decision, &Error>,
+    ) -> Self {
         let mut results = ArrayVec::new();
-        if let Ok(decision) = &decision {
+        if let Ok(decision) = decision {
             results = (picks.rules.iter().zip(picks.charges.as_slice()))
                 .zip(decision.outcomes())
                 .map(|((pick, charge), outcome)| Ruled {
@@ -56,7 +54,7 @@ impl Ruling {
                 .collect();
         }
         Self {
-            admitted: admits(&rules, &picks, decision.as_ref()),
+            admitted: admits(rules, picks, decision),
             failed: decision.is_err(),
             rules,
             results,
