@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -101,6 +101,22 @@ fn a_name_that_looks_like_an_address_is_a_name() {
     let apart = Identity::new("c").with_tenant("a:b");
     assert!(allows(&limiter, &Subject::identity(&joined), 1));
     assert!(allows(&limiter, &Subject::identity(&apart), 1));
+}
+
+#[test]
+fn a_wall_clock_that_is_set_changes_no_decision() {
+    // limitador reads the wall clock: a step forward frees every window, one back freezes them.
+    let (limiter, time) = limiter(Quota::per_minute(60).burst(2));
+    let ada = Subject::user("ada");
+    let day = Duration::from_secs(86_400);
+    let today = UNIX_EPOCH + 20_454 * day;
+    assert!(allows(&limiter, &ada, 2));
+    time.set_wall(today + 365 * day);
+    assert!(!allows(&limiter, &ada, 1), "nothing was freed");
+    time.set_wall(today - 365 * day);
+    time.advance(Duration::from_secs(1));
+    assert!(allows(&limiter, &ada, 1), "nothing is frozen");
+    assert!(!allows(&limiter, &ada, 1));
 }
 
 #[test]

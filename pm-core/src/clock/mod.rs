@@ -250,6 +250,17 @@ mod tests {
     }
 
     #[test]
+    fn the_wall_clock_can_be_set_and_the_monotonic_one_cannot() {
+        let (clock, time) = Clock::manual();
+        time.advance(Duration::from_secs(10));
+        time.set_wall(UNIX_EPOCH + Duration::from_secs(100));
+        assert_eq!(clock.now(), Tick::ZERO + Duration::from_secs(10));
+        assert_eq!(clock.wall_micros(), 100_000_000);
+        time.advance(Duration::from_secs(1));
+        assert_eq!(clock.wall_micros(), 101_000_000);
+    }
+
+    #[test]
     fn debug_says_which_clock_it_is() {
         let (clock, time) = Clock::manual();
         time.advance(Duration::from_millis(1500));
