@@ -1,9 +1,7 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
 
-use crate::limiter::Decided;
 use crate::rules::{Compiled, Picks, RuleSet};
 use crate::telemetry::{Counters, Result as Counted};
 use crate::{
@@ -13,8 +11,8 @@ use crate::{
 
 /// What was decided on a request, by which rules, of which version.
 #[derive(Debug)]
-pub(crate) struct Ruling {
-    rules: Arc<RuleSet>,
+pub(crate) struct Ruling<'a> {
+    rules: &'a RuleSet,
     admitted: bool,
     /// The store did not answer, or its fallback may not.
     failed: bool,
@@ -37,15 +35,15 @@ pub(crate) struct Part<'a> {
     pub(crate) outcome: &'a Outcome,
 }
 
-impl Ruling {
-    pub(crate) fn new(decided: Decided) -> Self {
-        let Decided {
-            rules,
-            picks,
-            decision,
-        } = decided;
+impl<'a> Ruling<'a> {
+    #[inline]
+    pub(crate) fn new(
+        rules: &'a RuleSet,
+        picks: &Picks,
+        decision: Result<&Decision, &Error>,
+    ) -> Self {
         let mut results = ArrayVec::new();
-        if let Ok(decision) = &decision {
+        if let Ok(decision) = decision {
             results = (picks.rules.iter().zip(picks.charges.as_slice()))
                 .zip(decision.outcomes())
                 .map(|((pick, charge), outcome)| Ruled {
@@ -56,8 +54,8 @@ impl Ruling {
                 .collect();
         }
         Self {
-            admitted: admits(&rules, &picks, decision.as_ref()),
-            failed: match &decision {
+            admitted: admits(rules, picks, decision),
+            failed: match decision {
                 Ok(decision) => decision.outcomes().iter().any(Outcome::is_closed),
                 Err(_) => true,
             },
@@ -109,6 +107,7 @@ impl Ruling {
 }
 
 /// Whether the decision is a yes; without one, whether the rules are open then.
+#[inline]
 pub(crate) fn admits(rules: &RuleSet, picks: &Picks, decision: Result<&Decision, &Error>) -> bool {
     match decision {
         Ok(decision) => decision.is_admitted(),
@@ -120,6 +119,7 @@ pub(crate) fn admits(rules: &RuleSet, picks: &Picks, decision: Result<&Decision,
 }
 
 /// The verdict on a subject's question.
+#[inline]
 pub(crate) fn verdict(
     rules: &RuleSet,
     picks: &Picks,
@@ -175,6 +175,7 @@ pub(crate) fn verdict(
 }
 
 /// Counts a decision, and says that a rule on trial would have refused.
+#[inline]
 pub(crate) fn count(
     rules: &RuleSet,
     picks: &Picks,

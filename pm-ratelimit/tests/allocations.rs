@@ -162,3 +162,31 @@ impl RateLimitStore for Fallible {
         }
     }
 }
+
+#[test]
+fn a_flood_takes_no_memory_and_frees_nobody() {
+    const ROOM: u64 = 10_000;
+    let mut store = None;
+    let made = allocation_counter::measure(|| {
+        store = Some(Arc::new(MemoryStore::bounded(ROOM as usize)));
+    });
+    // What does not grow with the room is 64 KB.
+    assert!(made.bytes_total <= 64 * ROOM + 70_000, "{made:?}");
+    let limiter = Limiter::in_store(store.expect("it was made"), Quota::per_day(1));
+    let allows = |number| {
+        let verdict = limiter.try_check(&Subject::new().connection(number), 1);
+        verdict.expect("it never waits").is_allowed()
+    };
+    for number in 0..100 {
+        assert!(allows(number));
+    }
+    let flood = allocation_counter::measure(|| {
+        for number in 100..10 * ROOM {
+            allows(number);
+        }
+    });
+    assert_eq!((flood.count_total, flood.bytes_total), (0, 0));
+    for number in 0..100 {
+        assert!(!allows(number), "{number} was let go");
+    }
+}
