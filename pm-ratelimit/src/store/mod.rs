@@ -39,7 +39,11 @@ pub use self::refusals::Refusals;
 /// * **All or nothing.** The decision admits if every charge in [`Mode::Enforce`] fits. Then all
 ///   of those are taken, and of the charges in [`Mode::Shadow`] those that fit. Otherwise nothing
 ///   is taken, from any bucket. [`Mode::Peek`] never takes and never decides. The same bucket
-///   listed twice is charged twice, together or not at all.
+///   listed twice is charged twice, together or not at all. A store whose buckets are on several
+///   servers may take and give back what a refusal must not take, so that others may be refused
+///   meanwhile what is there right after; then no bucket is fuller than it would have been, one that
+///   nobody else charged meanwhile is exactly as it would have been, and another lacks at most what
+///   drains from it in that time.
 /// * **Never more than the quota.** However many decide at the same time, no bucket gives out more
 ///   than it holds plus what has come back.
 /// * **Never.** A cost above the capacity is refused as one that [never

@@ -57,7 +57,9 @@ async fn take(
     // taken must not be given back.
     let answers: Answers = answers.into_iter().map(Result::ok).collect();
     let taken = |(group, answer): (&Group, &Option<Answer>)| {
-        answer.as_ref().is_some_and(|answer| group.has_taken(answer))
+        answer
+            .as_ref()
+            .is_some_and(|answer| group.has_taken(answer))
     };
     let giving_back = groups.iter().zip(&answers).any(taken).then(|| {
         let (groups, answers) = (Arc::clone(&groups), answers.clone());
@@ -69,16 +71,19 @@ async fn take(
 /// Gives back what was taken, and returns the answers with what is left then.
 async fn give_back(store: Arc<RedisStore>, groups: Arc<[Group]>, mut answers: Answers) -> Answers {
     let store = &*store;
-    let given_back = groups.iter().zip(&mut answers).map(|(group, answer)| async move {
-        let Some(answer) = answer.as_mut().filter(|answer| group.has_taken(answer)) else {
-            return;
-        };
-        if let Err(error) = group.give_back(store, answer).await {
-            store.forfeited.fetch_add(1, Ordering::Relaxed);
-            let error = &error as &dyn std::error::Error;
-            tracing::debug!(error, "what a refused decision took may stay taken");
-        }
-    });
+    let given_back = groups
+        .iter()
+        .zip(&mut answers)
+        .map(|(group, answer)| async move {
+            let Some(answer) = answer.as_mut().filter(|answer| group.has_taken(answer)) else {
+                return;
+            };
+            if let Err(error) = group.give_back(store, answer).await {
+                store.forfeited.fetch_add(1, Ordering::Relaxed);
+                let error = &error as &dyn std::error::Error;
+                tracing::debug!(error, "what a refused decision took may stay taken");
+            }
+        });
     join_all(given_back).await;
     answers
 }

@@ -24,7 +24,8 @@ pub(super) struct Part {
     /// In how long it begins to be paid back.
     late: u64,
     /// How much others had been given back of it.
-    pub(super) given: u64,
+    pub(super) given_us: u64,
+    pub(super) given_ns: u64,
 }
 
 impl Answer {
@@ -39,7 +40,8 @@ impl Answer {
                     debt_us: numbers.next()?,
                     debt_ns: numbers.next()?,
                     late: numbers.next()?,
-                    given: numbers.next()?,
+                    given_us: numbers.next()?,
+                    given_ns: numbers.next()?,
                 })
             })
             .collect();

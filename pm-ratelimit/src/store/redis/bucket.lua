@@ -2,8 +2,7 @@
 --
 -- A bucket is kept as the time that its debt takes to be paid back, the moment of that, the
 -- interval and ceiling that it is under, since when it has owed something under these terms, and
--- how much of what was taken since then has been given back, in microseconds. What is not there is
--- full.
+-- how much of what was taken since then has been given back. What is not there is full.
 --
 -- Every length is a pair of microseconds and nanoseconds: numbers are doubles, exact up to 2^53,
 -- and a debt may be a hundred years, which is less than that in microseconds only.
@@ -36,7 +35,7 @@ local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 -- then, until it shows that moment again or the bucket is written.
 local function read(text)
   if not text then
-    return { us = 0, ns = 0, late = 0, last = now, since = now, given = 0 }
+    return { us = 0, ns = 0, late = 0, last = now, since = now, given_us = 0, given_ns = 0 }
   end
   local words = {}
   for word in string.gmatch(text, '%d+') do
@@ -57,7 +56,8 @@ local function read(text)
     interval_ns = words[5],
     ceiling = words[6],
     since = words[7],
-    given = words[8],
+    given_us = words[8],
+    given_ns = words[9],
   }
 end
 
@@ -67,8 +67,9 @@ local function write(key, bucket)
     redis.call('DEL', key)
     return
   end
-  local text = string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f', bucket.us, bucket.ns, now,
-    bucket.interval_us, bucket.interval_ns, bucket.ceiling, bucket.since, bucket.given)
+  local text = string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f', bucket.us, bucket.ns,
+    now, bucket.interval_us, bucket.interval_ns, bucket.ceiling, bucket.since, bucket.given_us,
+    bucket.given_ns)
   -- By the same clock, and no earlier than it is full.
   local full = string.format('%.0f', math.floor((now + bucket.us) / 1000) + 2)
   redis.call('SET', key, text, 'PXAT', full)

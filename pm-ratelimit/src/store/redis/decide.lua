@@ -5,7 +5,8 @@
 --           microseconds, the nanoseconds beyond them, ceiling
 -- answer    whether it is admitted (1 or 0), when that was, then for each charge: whether it fits
 --           (1 or 0), the bucket's debt in microseconds, the nanoseconds beyond them, in how many
---           microseconds it begins to be paid back, and how much has been given back
+--           microseconds it begins to be paid back, and how much has been given back in
+--           microseconds and the nanoseconds beyond them
 
 -- part * new / old, rounded up, where part < old. Bit by bit: the product does not fit a double.
 local function scaled(part, new, old)
@@ -90,7 +91,8 @@ local function under(bucket, charge)
     interval_ns = charge.interval_ns,
     ceiling = charge.ceiling,
     since = now,
-    given = 0,
+    given_us = 0,
+    given_ns = 0,
   }
 end
 
@@ -122,7 +124,8 @@ local function taken(bucket, charge)
     interval_ns = charge.interval_ns,
     ceiling = charge.ceiling,
     since = full and now or bucket.since,
-    given = full and 0 or bucket.given,
+    given_us = full and 0 or bucket.given_us,
+    given_ns = full and 0 or bucket.given_ns,
   }
 end
 
@@ -201,11 +204,12 @@ end
 local reply = { admitted and 1 or 0, now }
 for i, answer in ipairs(answers) do
   local bucket = answer[2]
-  local at = (i - 1) * 5 + 2
+  local at = (i - 1) * 6 + 2
   reply[at + 1] = answer[1] and 1 or 0
   reply[at + 2] = bucket.us
   reply[at + 3] = bucket.ns
   reply[at + 4] = bucket.late
-  reply[at + 5] = bucket.given
+  reply[at + 5] = bucket.given_us
+  reply[at + 6] = bucket.given_ns
 end
 return reply

@@ -86,7 +86,8 @@ impl Group {
                 .arg(charge.ceiling())
                 .arg(part.debt_us)
                 .arg(part.debt_ns)
-                .arg(part.given);
+                .arg(part.given_us)
+                .arg(part.given_ns);
         }
         answer.correct(&taken, store.redis.run(&invocation).await?)
     }

@@ -52,10 +52,10 @@ const REFUND: &str = concat!(include_str!("bucket.lua"), include_str!("refund.lu
 /// * **No bucket is ever fuller than if the refused decision had not been.** What has drained from a
 ///   bucket meanwhile is not given back, nor is what may not have been taken; and nothing is, if the
 ///   bucket went over to another quota.
-/// * **A bucket that nobody else charges meanwhile is exactly as before.** If others do, what drains
-///   from it in the time of a round trip may be missing, for each refused decision at most that and
-///   at most what was taken, and nothing once it owes more than a round trip and the decisions in
-///   flight amount to.
+/// * **A bucket that nobody else charges meanwhile is exactly as before.** If others do, each charge
+///   of a refused decision may cost what drains from its bucket in the time of a round trip, and
+///   never more than was taken. It costs nothing where the bucket owes more than that and more than
+///   others were given back meanwhile, so that refusals do not use a bucket up.
 /// * **Until it is given back it is taken**, for the time of a round trip: others may be refused what
 ///   is there again right after, and are told a wait for that. Of decisions that overlap in
 ///   several buckets and together want more than there is, all may be refused.

@@ -2,8 +2,8 @@
 --
 -- KEYS[i]   the bucket of charge i
 -- ARGV      when the decision was; then for each charge: cost, interval in whole microseconds, the
---           nanoseconds beyond them, ceiling, and as the decision answered them the bucket's debt in
---           microseconds, the nanoseconds beyond them, and how much had been given back
+--           nanoseconds beyond them, ceiling, and as the decision answered them the bucket's debt
+--           and how much had been given back, in microseconds and the nanoseconds beyond them
 -- answer    for each charge: the bucket's debt in microseconds, the nanoseconds beyond them, and in
 --           how many microseconds it begins to be paid back
 --
@@ -24,14 +24,15 @@ local function is_owed(bucket, charge)
     and bucket.since <= taken_at
     and bucket.last >= taken_at
     and bucket.late == 0
-    and bucket.given < LONGEST
+    and bucket.given_us < LONGEST
 end
 
 local function without(bucket, charge)
   local price_us, price_ns = paying(charge.cost, charge)
   local elapsed = now - taken_at
   local before_us, before_ns = pair(charge.us - price_us, charge.ns - price_ns)
-  local drained_us, drained_ns = pair(elapsed + bucket.given - charge.given - before_us, -before_ns)
+  local drained_us, drained_ns = pair(elapsed + bucket.given_us - charge.given_us - before_us,
+    bucket.given_ns - charge.given_ns - before_ns)
   if is_less(drained_us, drained_ns, 0, 0) then
     drained_us, drained_ns = 0, 0
   elseif is_less(elapsed, 0, drained_us, drained_ns) then
@@ -45,6 +46,7 @@ local function without(bucket, charge)
     return bucket
   end
   local us, ns = pair(bucket.us - back_us, bucket.ns - back_ns)
+  local given_us, given_ns = pair(bucket.given_us + back_us, bucket.given_ns + back_ns)
   return {
     us = us,
     ns = ns,
@@ -54,7 +56,8 @@ local function without(bucket, charge)
     interval_ns = bucket.interval_ns,
     ceiling = bucket.ceiling,
     since = bucket.since,
-    given = bucket.given + (back_ns > 0 and back_us + 1 or back_us),
+    given_us = given_us,
+    given_ns = given_ns,
   }
 end
 
@@ -63,7 +66,7 @@ local texts = redis.call('MGET', unpack(KEYS))
 for i, key in ipairs(KEYS) do
   before[key] = before[key] or read(texts[i])
   local bucket = buckets[key] or before[key]
-  local at = (i - 1) * 7 + 1
+  local at = (i - 1) * 8 + 1
   local charge = {
     cost = tonumber(ARGV[at + 1]),
     interval_us = tonumber(ARGV[at + 2]),
@@ -71,7 +74,8 @@ for i, key in ipairs(KEYS) do
     ceiling = tonumber(ARGV[at + 4]),
     us = tonumber(ARGV[at + 5]),
     ns = tonumber(ARGV[at + 6]),
-    given = tonumber(ARGV[at + 7]),
+    given_us = tonumber(ARGV[at + 7]),
+    given_ns = tonumber(ARGV[at + 8]),
   }
   buckets[key] = is_owed(bucket, charge) and without(bucket, charge) or bucket
 end
