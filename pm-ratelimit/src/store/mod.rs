@@ -3,6 +3,8 @@
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod memory;
+#[cfg(all(test, not(pm_loom)))]
+mod rates;
 #[cfg(feature = "redis")]
 mod redis;
 mod refusals;

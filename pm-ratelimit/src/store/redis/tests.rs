@@ -131,6 +131,11 @@ fn bucket(number: u64) -> BucketId {
     BucketId::from_u128(u128::from(number) << 64 | 7)
 }
 
+#[tokio::test]
+async fn p003_1_allowed_rates_on_redis_are_those_of_the_quota() {
+    crate::store::rates::are_those_of_the_quota(&Setup::start().await).await;
+}
+
 const DAILY: Quota = Quota::per_day(1);
 
 #[tokio::test]
