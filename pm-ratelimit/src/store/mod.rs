@@ -53,8 +53,8 @@ pub use self::refusals::Refusals;
 ///   nothing.
 /// * **Exact waits.** A charge that does not fit now fits after
 ///   [`Outcome::retry_after`](crate::Outcome::retry_after), not later and not earlier by the ticks of
-///   the clock that the store decides by, if nobody else takes anything. Remaining tokens are those
-///   after the decision.
+///   the clock that the store decides by, if nobody else takes anything or gives it back. Remaining
+///   tokens are those after the decision.
 /// * **Time.** `now` is the caller's monotonic clock. A store in one process decides by it, and all
 ///   who share that store share the clock. Calls may come with a `now` that is older than one seen
 ///   before; that may refuse more, never admit more. A store that is shared by several processes
