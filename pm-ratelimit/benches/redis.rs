@@ -138,7 +138,8 @@ impl Callers {
             }
             Kind::Charges(count) => count,
         };
-        let quota = Quota::per_second(1_000).burst(1_000);
+        // What services have: some tokens of each bucket come back in every second.
+        let quota = Quota::per_minute(300).burst(50);
         let mut charges = Charges::new();
         for rule in 0..count {
             // A subject at random, with a bucket for each rule.
