@@ -4,6 +4,8 @@
 pub mod conformance;
 mod fallback;
 mod memory;
+#[cfg(all(test, not(pm_loom)))]
+mod rates;
 #[cfg(feature = "redis")]
 mod redis;
 mod refusals;
@@ -42,7 +44,11 @@ pub use self::refusals::Refusals;
 /// * **All or nothing.** The decision admits if every charge in [`Mode::Enforce`] fits. Then all
 ///   of those are taken, and of the charges in [`Mode::Shadow`] those that fit. Otherwise nothing
 ///   is taken, from any bucket. [`Mode::Peek`] never takes and never decides. The same bucket
-///   listed twice is charged twice, together or not at all.
+///   listed twice is charged twice, together or not at all. A store whose buckets are on several
+///   servers may take and give back what a refusal must not take, so that others may be refused
+///   meanwhile what is there right after; then no bucket is fuller than it would have been, one that
+///   nobody else charged meanwhile is exactly as it would have been, and another lacks at most what
+///   drains from it in that time.
 /// * **Never more than the quota.** However many decide at the same time, no bucket gives out more
 ///   than it holds plus what has come back.
 /// * **Never.** A cost above the capacity is refused as one that [never
@@ -50,8 +56,8 @@ pub use self::refusals::Refusals;
 ///   nothing.
 /// * **Exact waits.** A charge that does not fit now fits after
 ///   [`Outcome::retry_after`](crate::Outcome::retry_after), not later and not earlier by the ticks of
-///   the clock that the store decides by, if nobody else takes anything. Remaining tokens are those
-///   after the decision.
+///   the clock that the store decides by, if nobody else takes anything or gives it back. Remaining
+///   tokens are those after the decision.
 /// * **Time.** `now` is the caller's monotonic clock. A store in one process decides by it, and all
 ///   who share that store share the clock. Calls may come with a `now` that is older than one seen
 ///   before; that may refuse more, never admit more. A store that is shared by several processes

@@ -23,6 +23,9 @@ const WAYS: usize = 4;
 /// count. What the other charges of such a decision would have been answered is [not
 /// known](Outcome::is_known).
 ///
+/// A store that takes and [gives back](RateLimitStore) makes the wait longer than it need be, for whoever
+/// asked in between: by as long as what was held takes to come back.
+///
 /// It is for stores that take time to answer; [`MemoryStore`](super::MemoryStore) does not. Memory is
 /// fixed from the start, and what does not fit is forgotten: then the store is asked.
 pub struct Refusals {
