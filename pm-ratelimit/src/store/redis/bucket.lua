@@ -10,16 +10,6 @@
 -- 142 years in microseconds: what a debt in tokens that cannot be paid back in a lifetime becomes.
 local LONGEST = 2 ^ 52
 
--- What is asked and answered are doubles end to end, as a number each costs more than to decide.
--- Those of place i, where each place has so many.
-local function numbers(text, count, i)
-  return struct.unpack('<' .. string.rep('d', count), text, (i - 1) * count * 8 + 1)
-end
-
-local function packed(list)
-  return struct.pack('<' .. string.rep('d', #list), unpack(list))
-end
-
 local function pair(us, ns)
   local carry = math.floor(ns / 1000)
   return us + carry, ns - carry * 1000

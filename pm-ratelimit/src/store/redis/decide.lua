@@ -1,14 +1,12 @@
 -- Decides on a list of charges: all or nothing, in one step.
 --
 -- KEYS[i]   the bucket of charge i
--- ARGV[1]   for each charge: mode (0 enforce, 1 peek, 2 shadow), cost, capacity, interval in whole
+-- ARGV      for each charge: mode (enforce, peek, shadow), cost, capacity, interval in whole
 --           microseconds, the nanoseconds beyond them, ceiling
 -- answer    whether it is admitted (1 or 0), when that was, then for each charge: whether it fits
 --           (1 or 0), the bucket's debt in microseconds, the nanoseconds beyond them, in how many
 --           microseconds it begins to be paid back, and how much has been given back in
 --           microseconds and the nanoseconds beyond them
-
-local ENFORCE, PEEK = 0, 1
 
 -- part * new / old, rounded up, where part < old. Bit by bit: the product does not fit a double.
 local function scaled(part, new, old)
@@ -138,10 +136,16 @@ local texts = redis.call('MGET', unpack(KEYS))
 for i, key in ipairs(KEYS) do
   before[key] = before[key] or read(texts[i])
   buckets[key] = before[key]
-  local charge = { key = key }
-  charge.mode, charge.cost, charge.capacity, charge.interval_us, charge.interval_ns,
-    charge.ceiling = numbers(ARGV[1], 6, i)
-  charges[i] = charge
+  local at = (i - 1) * 6
+  charges[i] = {
+    key = key,
+    mode = ARGV[at + 1],
+    cost = tonumber(ARGV[at + 2]),
+    capacity = tonumber(ARGV[at + 3]),
+    interval_us = tonumber(ARGV[at + 4]),
+    interval_ns = tonumber(ARGV[at + 5]),
+    ceiling = tonumber(ARGV[at + 6]),
+  }
 end
 
 local function put(key, bucket)
@@ -155,11 +159,11 @@ end
 local admitted, answers = true, {}
 for i, charge in ipairs(charges) do
   local bucket = under(buckets[charge.key], charge)
-  if charge.mode ~= PEEK then
+  if charge.mode ~= 'peek' then
     put(charge.key, bucket)
   end
   answers[i] = { fits(bucket, charge), bucket }
-  if charge.mode == ENFORCE and not answers[i][1] then
+  if charge.mode == 'enforce' and not answers[i][1] then
     admitted = false
   end
 end
@@ -174,13 +178,13 @@ if admitted then
     looked[i] = answers[i]
   end
   for i, charge in ipairs(charges) do
-    if charge.mode ~= PEEK then
+    if charge.mode ~= 'peek' then
       local bucket = under(buckets[charge.key], charge)
       if fits(bucket, charge) then
         bucket = taken(bucket, charge)
         put(charge.key, bucket)
         answers[i] = { true, bucket }
-      elseif charge.mode == ENFORCE then
+      elseif charge.mode == 'enforce' then
         looked[i] = { false, bucket }
         admitted, buckets, answers = false, untaken, looked
         break
@@ -208,4 +212,4 @@ for i, answer in ipairs(answers) do
   reply[at + 5] = bucket.given_us
   reply[at + 6] = bucket.given_ns
 end
-return packed(reply)
+return reply

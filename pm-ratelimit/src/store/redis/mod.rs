@@ -1,7 +1,6 @@
 mod across;
 mod answer;
 mod group;
-mod packed;
 
 use std::fmt;
 use std::slice;

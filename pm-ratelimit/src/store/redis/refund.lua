@@ -1,8 +1,7 @@
 -- Gives back what a decision took: what has not drained from the buckets since.
 --
 -- KEYS[i]   the bucket of charge i
--- ARGV[1]   when the decision was
--- ARGV[2]   for each charge: cost, interval in whole microseconds, the
+-- ARGV      when the decision was; then for each charge: cost, interval in whole microseconds, the
 --           nanoseconds beyond them, ceiling, and as the decision answered them the bucket's debt
 --           and how much had been given back, in microseconds and the nanoseconds beyond them
 -- answer    for each charge: the bucket's debt in microseconds, the nanoseconds beyond them, and in
@@ -14,7 +13,7 @@
 -- took meanwhile is not counted, since it may have come last. So a bucket that nobody else charged is
 -- as if nothing had been, and no other is fuller than that.
 
-local taken_at = numbers(ARGV[1], 1, 1)
+local taken_at = tonumber(ARGV[1])
 
 -- Whether the charge is a part of what the bucket owes. It is not behind a moment at which the
 -- bucket was full or went over to other terms, nor in a replica that had not heard of it.
@@ -67,9 +66,17 @@ local texts = redis.call('MGET', unpack(KEYS))
 for i, key in ipairs(KEYS) do
   before[key] = before[key] or read(texts[i])
   local bucket = buckets[key] or before[key]
-  local charge = {}
-  charge.cost, charge.interval_us, charge.interval_ns, charge.ceiling, charge.us, charge.ns,
-    charge.given_us, charge.given_ns = numbers(ARGV[2], 8, i)
+  local at = (i - 1) * 8 + 1
+  local charge = {
+    cost = tonumber(ARGV[at + 1]),
+    interval_us = tonumber(ARGV[at + 2]),
+    interval_ns = tonumber(ARGV[at + 3]),
+    ceiling = tonumber(ARGV[at + 4]),
+    us = tonumber(ARGV[at + 5]),
+    ns = tonumber(ARGV[at + 6]),
+    given_us = tonumber(ARGV[at + 7]),
+    given_ns = tonumber(ARGV[at + 8]),
+  }
   buckets[key] = is_owed(bucket, charge) and without(bucket, charge) or bucket
 end
 
@@ -87,4 +94,4 @@ for i, key in ipairs(KEYS) do
   reply[at + 2] = bucket.ns
   reply[at + 3] = bucket.late
 end
-return packed(reply)
+return reply
