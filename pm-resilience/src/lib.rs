@@ -1,0 +1,13 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod classify;
+
+mod class;
+mod error;
+mod rejection;
+
+pub use self::class::Class;
+pub use self::classify::{Classify, Outcome};
+pub use self::error::{Error, TimedOut};
+pub use self::rejection::{Pattern, Reason, Rejection};
