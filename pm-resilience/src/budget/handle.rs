@@ -28,7 +28,7 @@ impl Budget {
     ///
     /// If a setting is not valid; the error names it.
     pub fn new(settings: BudgetSettings) -> Result<Self, InvalidSetting> {
-        settings.validate()?;
+        settings.check()?;
         Ok(Self::build(settings, Clock::system()))
     }
 
@@ -102,7 +102,7 @@ impl Budget {
     ///
     /// If a setting is not valid; the error names it, and nothing has changed.
     pub fn reload(&self, settings: BudgetSettings) -> Result<(), InvalidSetting> {
-        settings.validate()?;
+        settings.check()?;
         self.0.settings.store(Arc::new(settings));
         self.0.word.truncate(self.terms());
         Ok(())

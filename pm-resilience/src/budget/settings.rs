@@ -33,7 +33,7 @@ impl BudgetSettings {
     /// # Errors
     ///
     /// The first field that is not, and what it should be.
-    pub fn validate(&self) -> Result<(), InvalidSetting> {
+    pub fn check(&self) -> Result<(), InvalidSetting> {
         let refuse = |field, reason| Err(InvalidSetting::new(field, reason));
         if self.percent > Self::MOST {
             return refuse("percent", "0 to 1,000 retries per 100 calls");

@@ -52,7 +52,7 @@ impl Retry {
         settings: RetrySettings,
         budget: Budget,
     ) -> Result<Self, InvalidSetting> {
-        settings.validate()?;
+        settings.check()?;
         Ok(Self::build(name.into(), settings, budget, Clock::system()))
     }
 
@@ -168,7 +168,7 @@ impl Retry {
     ///
     /// If a setting is not valid; the error names it, and nothing has changed.
     pub fn reload(&self, settings: RetrySettings) -> Result<(), InvalidSetting> {
-        settings.validate()?;
+        settings.check()?;
         self.0.settings.store(Arc::new(settings));
         Ok(())
     }

@@ -92,7 +92,7 @@ impl RetrySettings {
     /// # Errors
     ///
     /// The first field that is not, and what it should be.
-    pub fn validate(&self) -> Result<(), InvalidSetting> {
+    pub fn check(&self) -> Result<(), InvalidSetting> {
         let refuse = |field, reason| Err(InvalidSetting::new(field, reason));
         if !(1..=10).contains(&self.attempts) {
             return refuse("attempts", "1 to 10, the first one included");

@@ -29,7 +29,7 @@ impl Timeout {
     ///
     /// If a setting is not valid; the error names it.
     pub fn new(name: impl Into<Arc<str>>, settings: Timeouts) -> Result<Self, InvalidSetting> {
-        settings.validate()?;
+        settings.check()?;
         Ok(Self::build(name.into(), settings, Clock::system()))
     }
 
@@ -81,7 +81,7 @@ impl Timeout {
     ///
     /// If a setting is not valid; the error names it, and nothing has changed.
     pub fn reload(&self, settings: Timeouts) -> Result<(), InvalidSetting> {
-        settings.validate()?;
+        settings.check()?;
         self.0.settings.store(Arc::new(settings));
         Ok(())
     }

@@ -85,7 +85,7 @@ impl Timeouts {
     /// # Errors
     ///
     /// The first field that is not, and what it should be.
-    pub fn validate(&self) -> Result<(), InvalidSetting> {
+    pub fn check(&self) -> Result<(), InvalidSetting> {
         let named = [
             ("read", self.read),
             ("write", self.write),
