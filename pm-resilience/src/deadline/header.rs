@@ -37,7 +37,7 @@ pub(super) fn read(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// Says how long this side still waits, rounded down: whoever is called is to give up first.
-pub(super) fn write(headers: &mut HeaderMap, remaining: Duration) {
+pub(crate) fn write(headers: &mut HeaderMap, remaining: Duration) {
     let nanos = remaining.as_nanos();
     if is_grpc(headers) {
         let fits = |(_, unit): &&(char, u64)| nanos / u128::from(*unit) <= LARGEST;

@@ -41,6 +41,7 @@ mod outgoing;
 mod scope;
 mod value;
 
+pub(crate) use self::header::write;
 pub use self::header::{GRPC_TIMEOUT, X_TIMEOUT_MS};
 pub use self::incoming::{IncomingDeadline, IncomingDeadlineLayer};
 pub use self::outgoing::{OutgoingDeadline, OutgoingDeadlineLayer, ResponseFuture};

@@ -51,7 +51,7 @@ impl Fallback {
         FallbackLayer::new(self.clone(), alternative)
     }
 
-    pub(super) fn try_acquire(&self) -> Option<OwnedSemaphorePermit> {
+    pub(crate) fn try_acquire(&self) -> Option<OwnedSemaphorePermit> {
         let permit = Arc::clone(&self.0.permits).try_acquire_owned().ok();
         self.0.metrics.decided(permit.is_some());
         permit

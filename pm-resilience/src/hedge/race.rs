@@ -56,19 +56,8 @@ impl<F: Future<Output = Result<T, E>>, T, E> Race<F> {
             this.first.set(Some(make()));
             *this.stage = Stage::Alone;
         }
-        let mut poll = |mut racer: Pin<&mut Option<F>>, alone: bool| {
-            let inner = racer.as_mut().as_pin_mut()?;
-            let Poll::Ready(result) = inner.poll(cx) else {
-                return None;
-            };
-            racer.set(None);
-            let lost = !alone && classify.classify(result.as_ref()).is_failure();
-            (!lost).then_some(result)
-        };
-        if let Some(result) = poll(this.first.as_mut(), this.second.is_none()) {
-            return Poll::Ready(result);
-        }
-        if let Some(result) = poll(this.second.as_mut(), this.first.is_none()) {
+        let alone = this.second.is_none();
+        if let Some(result) = run(this.first.as_mut(), alone, cx, classify) {
             return Poll::Ready(result);
         }
         if *this.stage == Stage::Alone {
@@ -76,17 +65,35 @@ impl<F: Future<Output = Result<T, E>>, T, E> Race<F> {
                 this.timer.set(Some(hedge.timer()));
             }
             let timer = this.timer.as_mut().as_pin_mut().expect("made above");
-            if timer.poll(cx).is_ready() {
-                *this.stage = Stage::Decided;
-                this.timer.set(None);
-                if hedge.may_begin() {
-                    this.second.set(Some(make()));
-                    if let Some(result) = poll(this.second.as_mut(), false) {
-                        return Poll::Ready(result);
-                    }
-                }
+            if timer.poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            *this.stage = Stage::Decided;
+            this.timer.set(None);
+            if hedge.may_begin() {
+                this.second.set(Some(make()));
             }
         }
-        Poll::Pending
+        let alone = this.first.is_none();
+        match run(this.second.as_mut(), alone, cx, classify) {
+            Some(result) => Poll::Ready(result),
+            None => Poll::Pending,
+        }
     }
+}
+
+/// The result of this attempt, if it has one that is the answer: one that has failed beside another
+/// is out of the race.
+fn run<F: Future<Output = Result<T, E>>, T, E>(
+    mut attempt: Pin<&mut Option<F>>,
+    alone: bool,
+    cx: &mut Context<'_>,
+    classify: &impl Classify<T, E>,
+) -> Option<Result<T, E>> {
+    let Poll::Ready(result) = attempt.as_mut().as_pin_mut()?.poll(cx) else {
+        return None;
+    };
+    attempt.set(None);
+    let lost = !alone && classify.classify(result.as_ref()).is_failure();
+    (!lost).then_some(result)
 }

@@ -37,6 +37,7 @@ mod layer;
 mod run;
 mod service;
 mod settings;
+mod source;
 
 pub use self::body::{BUFFERED_AT_MOST, ReplayBody};
 pub use self::future::ResponseFuture;
@@ -45,3 +46,4 @@ pub use self::layer::{Idempotent, RetryLayer};
 pub use self::run::Run;
 pub use self::service::RetryService;
 pub use self::settings::{Jitter, RetrySettings};
+pub(crate) use self::source::Source;
