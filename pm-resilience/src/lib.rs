@@ -9,6 +9,7 @@ mod class;
 #[cfg(feature = "serde")]
 mod duration;
 mod error;
+mod oneshot;
 mod rejection;
 mod sync;
 

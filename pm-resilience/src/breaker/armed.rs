@@ -17,7 +17,9 @@ impl Armed {
     /// The window goes on if it is the same one.
     pub(super) fn new(settings: BreakerSettings, before: Option<&Self>, generation: u64) -> Self {
         let same = |before: &&Self| before.settings.window == settings.window;
-        let history = before.filter(same).and_then(|before| before.history.clone());
+        let history = before
+            .filter(same)
+            .and_then(|before| before.history.clone());
         let wanted = settings.mode != Mode::Disabled && settings.has_rates();
         let new = || Arc::new(History::new(settings.window, generation));
         Self {
@@ -57,7 +59,11 @@ impl Armed {
             let share = f64::from(part) / f64::from(sum.calls);
             share >= rate - 1e-9
         };
-        if entry.failed && settings.failure_rate.is_some_and(|rate| reached(sum.failed, rate)) {
+        if entry.failed
+            && settings
+                .failure_rate
+                .is_some_and(|rate| reached(sum.failed, rate))
+        {
             return Some(Cause::FailureRate);
         }
         let slow = |slow: SlowCalls| reached(sum.slow, slow.rate);

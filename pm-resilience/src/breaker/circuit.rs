@@ -114,10 +114,7 @@ impl Circuit {
 
     #[inline]
     fn closed_pass(&self, word: Word) -> Pass {
-        Pass::new(
-            word.generation(),
-            word.is_timed().then(|| self.clock.now()),
-        )
+        Pass::new(word.generation(), word.is_timed().then(|| self.clock.now()))
     }
 
     #[cold]
@@ -225,9 +222,8 @@ impl Circuit {
             return;
         }
         self.counters.inconclusive.increment();
-        let is_probe = |word: Word| {
-            word.state() == State::HalfOpen && word.generation() == pass.generation()
-        };
+        let is_probe =
+            |word: Word| word.state() == State::HalfOpen && word.generation() == pass.generation();
         if is_probe(self.word()) {
             self.exclusively(|_| {
                 let word = self.word();
@@ -265,7 +261,11 @@ impl Circuit {
             if let Some(history) = &armed.history {
                 let slow_after = armed.slow_after();
                 let needs_time = history.is_timed() || (slow_after.is_some() && word.is_timed());
-                let now = if needs_time { self.clock.now() } else { Tick::ZERO };
+                let now = if needs_time {
+                    self.clock.now()
+                } else {
+                    Tick::ZERO
+                };
                 let slow = slow_after.is_some() && (slow || pass.is_slow(slow_after, now));
                 let entry = Entry { failed, slow };
                 history.record(generation, now, entry);

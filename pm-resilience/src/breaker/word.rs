@@ -146,7 +146,11 @@ mod tests {
         assert!(!quiet.with_failures(1).is_quiet(1));
         assert!(!quiet.watching(true, false).is_quiet(1));
         assert!(!quiet.watching(false, true).is_quiet(1));
-        assert!(STATES[1..].iter().all(|state| !Word::new(*state).is_quiet(0)));
+        assert!(
+            STATES[1..]
+                .iter()
+                .all(|state| !Word::new(*state).is_quiet(0))
+        );
     }
 
     #[test]
