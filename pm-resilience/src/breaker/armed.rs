@@ -1,7 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::circuit::NEVER;
 use super::history::{Entry, History, Sum};
+use super::word::Watched;
 use super::{BreakerSettings, Cause, Mode, SlowCalls, State};
 
 /// The settings that are in force, and the window that they want.
@@ -28,14 +30,24 @@ impl Armed {
         }
     }
 
-    /// Whether calls have to be timed, and whether there is a window.
-    pub(super) fn watches(&self) -> (bool, bool) {
-        let windowed = self.history.is_some();
-        (windowed && self.settings.slow_calls.is_some(), windowed)
+    /// What calls are watched for, where `first` is the window that the breaker was made with.
+    pub(super) fn watched(&self, first: Option<&Arc<History>>) -> Watched {
+        let is_first =
+            |history: &Arc<History>| first.is_some_and(|first| Arc::ptr_eq(first, history));
+        Watched {
+            window: self.history.as_ref().map(is_first),
+            timed: self.settings.slow_calls.is_some(),
+        }
     }
 
     pub(super) fn slow_after(&self) -> Option<Duration> {
         self.settings.slow_calls.map(|slow| slow.after)
+    }
+
+    /// The same in nanoseconds, where slow calls are watched.
+    pub(super) fn slow_nanos(&self) -> u64 {
+        let nanos = |after: Duration| u64::try_from(after.as_nanos()).unwrap_or(NEVER);
+        self.slow_after().map_or(NEVER, nanos)
     }
 
     pub(super) fn lease(&self) -> Duration {
