@@ -29,10 +29,6 @@ pub const BREAKER_IGNORED: &str = "pm_resilience_breaker_ignored_total";
 
 /// The series of one breaker. They are made when it is, all at 0, by the recorder that is installed
 /// then.
-#[cfg_attr(
-    not(feature = "metrics"),
-    allow(unused_variables, clippy::unused_self, clippy::missing_const_for_fn)
-)]
 pub(crate) struct BreakerMetrics {
     #[cfg(feature = "metrics")]
     states: [metrics::Gauge; State::ALL.len()],
@@ -48,6 +44,10 @@ pub(crate) struct BreakerMetrics {
 
 #[cfg(feature = "metrics")]
 const REASONS: [Reason; 3] = [Reason::Open, Reason::Probing, Reason::ForcedOpen];
+
+/// Counts are numbers: no panic leaves them half changed, with the feature or without it.
+#[cfg(feature = "metrics")]
+impl std::panic::RefUnwindSafe for BreakerMetrics {}
 
 #[cfg(feature = "metrics")]
 impl BreakerMetrics {

@@ -1,7 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::circuit::NEVER;
 use super::history::{Entry, History, Sum};
+use super::word::Watched;
 use super::{BreakerSettings, Cause, Mode, SlowCalls, State};
 
 /// The settings that are in force, and the window that they want.
@@ -17,7 +19,9 @@ impl Armed {
     /// The window goes on if it is the same one.
     pub(super) fn new(settings: BreakerSettings, before: Option<&Self>, generation: u64) -> Self {
         let same = |before: &&Self| before.settings.window == settings.window;
-        let history = before.filter(same).and_then(|before| before.history.clone());
+        let history = before
+            .filter(same)
+            .and_then(|before| before.history.clone());
         let wanted = settings.mode != Mode::Disabled && settings.has_rates();
         let new = || Arc::new(History::new(settings.window, generation));
         Self {
@@ -26,14 +30,24 @@ impl Armed {
         }
     }
 
-    /// Whether calls have to be timed, and whether there is a window.
-    pub(super) fn watches(&self) -> (bool, bool) {
-        let windowed = self.history.is_some();
-        (windowed && self.settings.slow_calls.is_some(), windowed)
+    /// What calls are watched for, where `first` is the window that the breaker was made with.
+    pub(super) fn watched(&self, first: Option<&Arc<History>>) -> Watched {
+        let is_first =
+            |history: &Arc<History>| first.is_some_and(|first| Arc::ptr_eq(first, history));
+        Watched {
+            window: self.history.as_ref().map(is_first),
+            timed: self.settings.slow_calls.is_some(),
+        }
     }
 
     pub(super) fn slow_after(&self) -> Option<Duration> {
         self.settings.slow_calls.map(|slow| slow.after)
+    }
+
+    /// The same in nanoseconds, where slow calls are watched.
+    pub(super) fn slow_nanos(&self) -> u64 {
+        let nanos = |after: Duration| u64::try_from(after.as_nanos()).unwrap_or(NEVER);
+        self.slow_after().map_or(NEVER, nanos)
     }
 
     pub(super) fn lease(&self) -> Duration {
@@ -57,7 +71,11 @@ impl Armed {
             let share = f64::from(part) / f64::from(sum.calls);
             share >= rate - 1e-9
         };
-        if entry.failed && settings.failure_rate.is_some_and(|rate| reached(sum.failed, rate)) {
+        if entry.failed
+            && settings
+                .failure_rate
+                .is_some_and(|rate| reached(sum.failed, rate))
+        {
             return Some(Cause::FailureRate);
         }
         let slow = |slow: SlowCalls| reached(sum.slow, slow.rate);

@@ -7,7 +7,7 @@ use pm_core::{Clock, Tick};
 use tokio::sync::Notify;
 
 use super::armed::Armed;
-use super::history::{Entry, Sum};
+use super::history::{Entry, History, Sum};
 use super::pass::Pass;
 use super::stats::Counters;
 use super::transition::Transition;
@@ -32,6 +32,11 @@ pub(super) struct Circuit {
     /// Until when it is open, or until when its last probe has a lease: nanoseconds.
     until: AtomicU64,
     armed: ArcSwap<Armed>,
+    /// The window that it was made with. As long as that is in force, which the word says, calls
+    /// that are neither failures nor slow do not ask what is armed.
+    first: Option<Arc<History>>,
+    /// From how many nanoseconds on a call is slow.
+    slow_after: AtomicU64,
     trail: Mutex<Trail>,
     changed: Notify,
     counters: Counters,
@@ -59,15 +64,18 @@ impl Circuit {
     ) -> Self {
         let state = settings.mode.state();
         let armed = Armed::new(settings, None, 0);
-        let (timed, windowed) = armed.watches();
+        let first = armed.history.clone();
+        let word = Word::new(state).watching(armed.watched(first.as_ref()));
         metrics.entered(state);
         Self {
             name,
             key,
             clock,
-            word: AtomicU64::new(Word::new(state).watching(timed, windowed).bits()),
+            word: AtomicU64::new(word.bits()),
             until: AtomicU64::new(0),
+            slow_after: AtomicU64::new(armed.slow_nanos()),
             armed: ArcSwap::from_pointee(armed),
+            first,
             trail: Mutex::new(Trail::default()),
             changed: Notify::new(),
             counters: Counters::new(),
@@ -85,10 +93,12 @@ impl Circuit {
         &self.name
     }
 
+    #[inline]
     pub(super) fn clock(&self) -> &Clock {
         &self.clock
     }
 
+    #[inline]
     pub(super) fn word(&self) -> Word {
         Word::from_bits(self.word.load(Ordering::Acquire))
     }
@@ -114,10 +124,7 @@ impl Circuit {
 
     #[inline]
     fn closed_pass(&self, word: Word) -> Pass {
-        Pass::new(
-            word.generation(),
-            word.is_timed().then(|| self.clock.now()),
-        )
+        Pass::new(word.generation(), word.is_timed().then(|| self.clock.now()))
     }
 
     #[cold]
@@ -164,12 +171,12 @@ impl Circuit {
             State::Closed => return Ok(self.closed_pass(word)),
             State::ForcedClosed | State::Disabled => return Ok(Pass::unwatched()),
             State::ForcedOpen => return Err((Reason::ForcedOpen, None)),
-            State::Open => word = self.turn(trail, State::HalfOpen, Cause::OpenTimeOver, None),
+            State::Open => word = self.turn(trail, State::HalfOpen, Cause::OpenTimeOver),
             State::HalfOpen if word.in_flight().saturating_add(word.passed()) < probes => {}
             // All of them are out, and the lease of the last is over. They belong to the past now.
             State::HalfOpen => {
                 let passed = word.passed();
-                word = self.turn(trail, State::HalfOpen, Cause::ProbeLost, None);
+                word = self.turn(trail, State::HalfOpen, Cause::ProbeLost);
                 word = word.with_probes(0, passed);
             }
         }
@@ -225,9 +232,8 @@ impl Circuit {
             return;
         }
         self.counters.inconclusive.increment();
-        let is_probe = |word: Word| {
-            word.state() == State::HalfOpen && word.generation() == pass.generation()
-        };
+        let is_probe =
+            |word: Word| word.state() == State::HalfOpen && word.generation() == pass.generation();
         if is_probe(self.word()) {
             self.exclusively(|_| {
                 let word = self.word();
@@ -258,36 +264,55 @@ impl Circuit {
     /// False if it came too late.
     fn settle_call(&self, word: Word, pass: &Pass, failed: bool, slow: bool) -> bool {
         let generation = pass.generation();
-        let mut sum = Sum::default();
-        let mut cause = None;
+        let mut tripped = None;
         if word.is_windowed() {
-            let armed = self.armed.load();
-            if let Some(history) = &armed.history {
-                let slow_after = armed.slow_after();
-                let needs_time = history.is_timed() || (slow_after.is_some() && word.is_timed());
-                let now = if needs_time { self.clock.now() } else { Tick::ZERO };
-                let slow = slow_after.is_some() && (slow || pass.is_slow(slow_after, now));
-                let entry = Entry { failed, slow };
-                history.record(generation, now, entry);
-                if failed || slow {
-                    sum = history.sum(generation, now);
-                    cause = armed.verdict(sum, entry);
+            let armed;
+            let first = self.first.as_deref().filter(|_| word.is_first());
+            let history = match first {
+                Some(first) => Some(first),
+                None => {
+                    armed = self.armed.load();
+                    armed.history.as_deref()
                 }
+            };
+            if let Some(history) = history {
+                tripped = self.record(history, pass, failed, slow);
             }
         }
         if failed {
             match self.count_failure(generation) {
                 None => return false,
-                Some(true) => cause = Some(Cause::ConsecutiveFailures),
+                Some(true) => tripped = Some(Cause::ConsecutiveFailures),
                 Some(false) => {}
             }
         } else if word.failures() > 0 {
             self.forget_failures(generation);
         }
-        if let Some(cause) = cause {
-            self.trip(generation, cause, sum);
+        if let Some(cause) = tripped {
+            self.trip(generation, cause);
         }
         true
+    }
+
+    /// Why the window opens the breaker now, if it does.
+    #[inline]
+    fn record(&self, history: &History, pass: &Pass, failed: bool, slow: bool) -> Option<Cause> {
+        let slow_after = self.slow_after.load(Ordering::Relaxed);
+        let watches_slow = slow_after < NEVER;
+        let now = if history.is_timed() || (watches_slow && pass.started().is_some()) {
+            self.clock.now()
+        } else {
+            Tick::ZERO
+        };
+        let slow_after = Duration::from_nanos(slow_after);
+        let slow = watches_slow && (slow || pass.is_slow(Some(slow_after), now));
+        let entry = Entry { failed, slow };
+        history.record(pass.generation(), now, entry);
+        if !failed && !slow {
+            return None;
+        }
+        let sum = history.sum(pass.generation(), now);
+        self.armed.load().verdict(sum, entry)
     }
 
     /// Whether they are too many; nothing if it came too late.
@@ -318,11 +343,11 @@ impl Circuit {
     }
 
     #[cold]
-    fn trip(&self, generation: u64, cause: Cause, sum: Sum) {
+    fn trip(&self, generation: u64, cause: Cause) {
         self.exclusively(|trail| {
             // Another one may have been faster: then it has opened, for as good a reason.
             if self.word().generation() == generation {
-                self.open(trail, cause, Some(sum));
+                self.open(trail, cause);
             }
         });
     }
@@ -340,11 +365,11 @@ impl Circuit {
             }
             let passed = word.passed().saturating_add(1);
             if failed {
-                self.open(trail, Cause::ProbeFailed, None);
+                self.open(trail, Cause::ProbeFailed);
             } else if slow {
-                self.open(trail, Cause::ProbeSlow, None);
+                self.open(trail, Cause::ProbeSlow);
             } else if passed >= armed.settings.probes {
-                self.turn(trail, State::Closed, Cause::ProbesPassed, None);
+                self.turn(trail, State::Closed, Cause::ProbesPassed);
             } else {
                 self.probes(word, word.in_flight().saturating_sub(1), passed);
             }
@@ -357,7 +382,7 @@ impl Circuit {
     pub(super) fn force(&self, to: State, note: Option<String>) {
         self.exclusively(|trail| {
             if self.word().state() != to {
-                self.turn(trail, to, Cause::Forced, None);
+                self.turn(trail, to, Cause::Forced);
                 if let Some(transition) = &mut trail.untold {
                     transition.note = note;
                 }
@@ -369,7 +394,7 @@ impl Circuit {
         self.exclusively(|trail| {
             if self.word().state().is_forced() {
                 let to = self.armed.load().settings.mode.state();
-                self.turn(trail, to, Cause::Released, None);
+                self.turn(trail, to, Cause::Released);
             }
         });
     }
@@ -380,12 +405,13 @@ impl Circuit {
             let word = self.word();
             let rests = settings.mode.state();
             let armed = Armed::new(settings, Some(&self.armed.load()), word.generation());
-            let (timed, windowed) = armed.watches();
+            let watched = armed.watched(self.first.as_ref());
+            self.slow_after.store(armed.slow_nanos(), Ordering::Relaxed);
             self.armed.store(Arc::new(armed));
-            self.replace(|word| word.watching(timed, windowed));
+            self.replace(|word| word.watching(watched));
             let was_disabled = word.state() == State::Disabled;
             if !word.state().is_forced() && was_disabled != (rests == State::Disabled) {
-                self.turn(trail, rests, Cause::Reloaded, None);
+                self.turn(trail, rests, Cause::Reloaded);
             }
         });
         Ok(())
@@ -398,7 +424,7 @@ impl Circuit {
         BreakerStats {
             state: word.state(),
             opened_by,
-            counts: self.counts(word, None),
+            counts: self.counts(word),
             transitions: counters.transitions.get(),
             rejected: counters.rejected.get(),
             observed: counters.observed.get(),
@@ -424,23 +450,23 @@ impl Circuit {
         done
     }
 
-    fn open(&self, trail: &mut Trail, cause: Cause, sum: Option<Sum>) {
+    fn open(&self, trail: &mut Trail, cause: Cause) {
         let now = self.clock.now();
         trail.opened = trail.opened.saturating_add(1);
         trail.opened_by = Some(cause);
         let settings = &self.armed.load().settings;
         let open_for = settings.open_time(trail.opened, fastrand::f64());
         self.set_until(now + open_for);
-        self.turn(trail, State::Open, cause, sum);
+        self.turn(trail, State::Open, cause);
         if let Some(transition) = &mut trail.untold {
             transition.open_for = Some(open_for);
         }
     }
 
     /// Leads to the next generation, and returns its first word.
-    fn turn(&self, trail: &mut Trail, to: State, cause: Cause, sum: Option<Sum>) -> Word {
+    fn turn(&self, trail: &mut Trail, to: State, cause: Cause) -> Word {
         let word = self.word();
-        let counts = self.counts(word, sum);
+        let counts = self.counts(word);
         if to == State::Closed {
             trail.opened = 0;
             if let Some(history) = &self.armed.load().history {
@@ -478,12 +504,12 @@ impl Circuit {
         self.word.store(word.bits(), Ordering::Release);
     }
 
-    fn counts(&self, word: Word, sum: Option<Sum>) -> Counts {
+    fn counts(&self, word: Word) -> Counts {
         let closed = word.state() == State::Closed;
-        let sum = sum.unwrap_or_else(|| match &self.armed.load().history {
+        let sum = match &self.armed.load().history {
             Some(history) if closed => history.sum(word.generation(), self.clock.now()),
             _ => Sum::default(),
-        });
+        };
         Counts {
             in_a_row: if closed { word.failures() } else { 0 },
             calls: sum.calls,
@@ -524,3 +550,6 @@ impl Drop for Circuit {
 }
 
 type Refusal = (Reason, Option<Duration>);
+
+/// More nanoseconds than a setting may say.
+pub(super) const NEVER: u64 = u64::MAX;

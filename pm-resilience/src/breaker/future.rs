@@ -7,6 +7,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::Permit;
+use crate::oneshot::Oneshot;
 use crate::{Classify, Error, Rejection};
 
 pin_project! {
@@ -21,7 +22,7 @@ pin_project! {
         S: Service<Req>,
     {
         #[pin]
-        state: State<S, Req, S::Future>,
+        state: State<Oneshot<S, Req>>,
         // Behind the state, because fields are dropped in this order.
         guard: Option<(Permit, C)>,
     }
@@ -29,10 +30,8 @@ pin_project! {
 
 pin_project! {
     #[project = StateProj]
-    enum State<S, Req, F> {
-        // The request is only taken when the service is ready.
-        Readying { service: S, request: Option<Req> },
-        Calling { #[pin] inner: F },
+    enum State<F> {
+        Calling { #[pin] call: F },
         Rejected { rejection: Option<Rejection> },
     }
 }
@@ -41,10 +40,9 @@ impl<S, Req, C> ResponseFuture<S, Req, C>
 where
     S: Service<Req>,
 {
-    pub(super) fn admitted((service, request): (S, Req), permit: Permit, classify: C) -> Self {
-        let request = Some(request);
+    pub(super) fn admitted(call: Oneshot<S, Req>, permit: Permit, classify: C) -> Self {
         Self {
-            state: State::Readying { service, request },
+            state: State::Calling { call },
             guard: Some((permit, classify)),
         }
     }
@@ -66,23 +64,12 @@ where
     type Output = Result<S::Response, Error<S::Error>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let polled = loop {
-            match this.state.as_mut().project() {
-                StateProj::Readying { service, request } => match service.poll_ready(cx) {
-                    Poll::Ready(Ok(())) => {
-                        let request = request.take().expect("not polled after it was done");
-                        let inner = service.call(request);
-                        this.state.set(State::Calling { inner });
-                    }
-                    Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
-                    Poll::Pending => break Poll::Pending,
-                },
-                StateProj::Calling { inner } => break inner.poll(cx),
-                StateProj::Rejected { rejection } => {
-                    let rejection = rejection.take().expect("not polled after it was done");
-                    return Poll::Ready(Err(Error::Rejected(rejection)));
-                }
+        let this = self.project();
+        let polled = match this.state.project() {
+            StateProj::Calling { call } => call.poll(cx),
+            StateProj::Rejected { rejection } => {
+                let rejection = rejection.take().expect("not polled after it was done");
+                return Poll::Ready(Err(Error::Rejected(rejection)));
             }
         };
         match polled {

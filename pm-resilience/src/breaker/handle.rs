@@ -43,7 +43,10 @@ impl Breaker {
     /// # Errors
     ///
     /// If a setting is not valid; the error names the field.
-    pub fn new(name: impl Into<Arc<str>>, settings: BreakerSettings) -> Result<Self, InvalidSetting> {
+    pub fn new(
+        name: impl Into<Arc<str>>,
+        settings: BreakerSettings,
+    ) -> Result<Self, InvalidSetting> {
         settings.check()?;
         let name = name.into();
         let metrics = Arc::new(BreakerMetrics::new(&name));
@@ -65,7 +68,13 @@ impl Breaker {
         clock: Clock,
         metrics: Arc<BreakerMetrics>,
     ) -> Self {
-        Self(Arc::new(Circuit::new(name, Some(key), settings, clock, metrics)))
+        Self(Arc::new(Circuit::new(
+            name,
+            Some(key),
+            settings,
+            clock,
+            metrics,
+        )))
     }
 
     /// Leave to make one call.

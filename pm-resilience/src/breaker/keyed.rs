@@ -67,7 +67,13 @@ impl<K: Clone + Eq + Hash + fmt::Debug> KeyedBreakers<K> {
         let (name, capacity) = (name.into(), capacity.get());
         let metrics = Arc::new(BreakerMetrics::new(&name));
         let settings = Arc::new(settings);
-        Ok(Self::build(name, settings, capacity, Clock::system(), metrics))
+        Ok(Self::build(
+            name,
+            settings,
+            capacity,
+            Clock::system(),
+            metrics,
+        ))
     }
 
     /// The same on this clock, with none yet.
@@ -147,7 +153,7 @@ impl<K: Clone + Eq + Hash + fmt::Debug> KeyedBreakers<K> {
         let entry = Entry {
             key: key.clone(),
             breaker: fresh.clone(),
-            used: true,
+            used: false,
         };
         if table.entries.len() < self.0.capacity {
             table.places.insert(key.clone(), table.entries.len());

@@ -6,7 +6,8 @@ use pm_core::Tick;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pass {
     generation: u64,
-    started: Option<Tick>,
+    /// The last moment there is, if nobody has looked.
+    started: Tick,
     curtailed: bool,
 }
 
@@ -14,57 +15,70 @@ pub(super) struct Pass {
 const UNWATCHED: u64 = u64::MAX;
 
 impl Pass {
+    #[inline]
     pub(super) const fn new(generation: u64, started: Option<Tick>) -> Self {
         Self {
             generation,
-            started,
+            started: match started {
+                Some(started) => started,
+                None => Tick::MAX,
+            },
             curtailed: false,
         }
     }
 
     /// Of a call that nothing depends on.
+    #[inline]
     pub(super) const fn unwatched() -> Self {
         Self::new(UNWATCHED, None)
     }
 
     /// Leaves one behind that nothing depends on any more.
+    #[inline]
     pub(super) const fn take(&mut self) -> Self {
         std::mem::replace(self, Self::unwatched())
     }
 
+    #[inline]
     pub(super) const fn is_watched(&self) -> bool {
         self.generation != UNWATCHED
     }
 
     /// The generation that it was admitted in: its result matters in no other.
+    #[inline]
     pub(super) const fn generation(&self) -> u64 {
         self.generation
     }
 
     /// When it began, if that was looked at.
-    pub(super) const fn started(&self) -> Option<Tick> {
-        self.started
+    #[inline]
+    pub(super) fn started(&self) -> Option<Tick> {
+        (self.started != Tick::MAX).then_some(self.started)
     }
 
+    #[inline]
     pub(super) fn start(&mut self, now: impl FnOnce() -> Tick) {
-        if self.started.is_none() && self.is_watched() {
-            self.started = Some(now());
+        if self.started == Tick::MAX && self.is_watched() {
+            self.started = now();
         }
     }
 
     /// Whether it has less time than calls have.
+    #[inline]
     pub(super) const fn is_curtailed(&self) -> bool {
         self.curtailed
     }
 
+    #[inline]
     pub(super) const fn curtail(&mut self) {
         self.curtailed = true;
     }
 
     /// Whether it has taken that long, as far as is known.
+    #[inline]
     pub(super) fn is_slow(&self, after: Option<Duration>, now: Tick) -> bool {
         let took = |since| now.saturating_duration_since(since);
-        let known = self.started.zip(after);
+        let known = self.started().zip(after);
         known.is_some_and(|(since, after)| took(since) >= after)
     }
 }

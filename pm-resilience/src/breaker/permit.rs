@@ -38,7 +38,8 @@ impl<B: Borrow<Breaker>> Permit<B> {
     /// called where its future is pending, or before whatever blocks; the first time counts.
     #[inline]
     pub fn waiting(&mut self) {
-        self.pass.start(|| self.breaker.borrow().circuit().clock().now());
+        self.pass
+            .start(|| self.breaker.borrow().circuit().clock().now());
     }
 
     /// Says that its caller leaves the call less time than calls have. That it is cut off then says

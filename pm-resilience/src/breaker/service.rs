@@ -4,8 +4,9 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::{Breaker, ResponseFuture};
-use crate::classify::{Classify, Errors};
 use crate::Error;
+use crate::classify::{Classify, Errors};
+use crate::oneshot::Oneshot;
 
 /// What [`BreakerLayer`](super::BreakerLayer) builds.
 ///
@@ -65,7 +66,7 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         match self.breaker.try_acquire_owned() {
             Ok(permit) => {
-                let call = (self.inner.clone(), request);
+                let call = Oneshot::new(self.inner.clone(), request);
                 ResponseFuture::admitted(call, permit, self.classify.clone())
             }
             Err(rejection) => ResponseFuture::rejected(rejection),

@@ -58,7 +58,10 @@ pub struct BreakerSettings {
     pub probes: u8,
     /// How long a probe may take before another one is let in instead; without it 10 seconds, or the
     /// time-out of the attempt, in a policy that has one.
-    #[cfg_attr(feature = "serde", serde(with = "crate::duration::optional"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "lease", skip_serializing_if = "Option::is_none")
+    )]
     pub probe_lease: Option<Duration>,
 }
 
@@ -242,7 +245,8 @@ impl BreakerSettings {
         if !(1.0..=100.0).contains(&self.open_growth) {
             return invalid("open_growth", "from 1 to 100");
         }
-        if !time(self.open_at_most) || (self.open_growth > 1.0 && self.open_at_most < self.open_for) {
+        if !time(self.open_at_most) || (self.open_growth > 1.0 && self.open_at_most < self.open_for)
+        {
             return invalid("open_at_most", "at least `open_for` and at most a day");
         }
         if !(0.0..=1.0).contains(&self.open_jitter) {
@@ -275,6 +279,31 @@ impl BreakerSettings {
     }
 }
 
+#[cfg(feature = "serde")]
+mod lease {
+    use std::time::Duration;
+
+    use serde::{Deserializer, Serializer};
+
+    use crate::duration;
+
+    pub(super) fn serialize<S: Serializer>(
+        lease: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match lease {
+            Some(lease) => duration::serialize(lease, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        duration::deserialize(deserializer).map(Some)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -293,14 +322,26 @@ mod tests {
             ("failure_rate", new().with_failure_rate(1.01)),
             ("failure_rate", new().with_failure_rate(f64::NAN)),
             ("slow_calls.rate", new().with_slow_calls(-0.5, SECOND)),
-            ("slow_calls.after", new().with_slow_calls(0.5, Duration::ZERO)),
+            (
+                "slow_calls.after",
+                new().with_slow_calls(0.5, Duration::ZERO),
+            ),
             ("window", new().with_window(Window::calls(0))),
             ("window", new().with_window(Window::calls(8_193))),
-            ("window", new().with_window(Window::time(Duration::from_millis(9)))),
-            ("window", new().with_window(Window::time(SECOND).with_slices(1))),
+            (
+                "window",
+                new().with_window(Window::time(Duration::from_millis(9))),
+            ),
+            (
+                "window",
+                new().with_window(Window::time(SECOND).with_slices(1)),
+            ),
             ("window", new().with_window(Window::time(2 * LONGEST))),
             ("minimum_calls", new().with_minimum_calls(0)),
-            ("minimum_calls", new().with_failure_rate(0.5).with_minimum_calls(101)),
+            (
+                "minimum_calls",
+                new().with_failure_rate(0.5).with_minimum_calls(101),
+            ),
             ("consecutive_failures", new().with_consecutive_failures(0)),
             ("open_for", new().with_open_for(Duration::ZERO)),
             ("open_growth", new().with_growth(0.5, LONGEST)),

@@ -47,6 +47,7 @@ pub enum Cause {
 }
 
 impl State {
+    #[cfg(feature = "metrics")]
     pub(crate) const ALL: [Self; 6] = [
         Self::Closed,
         Self::Open,

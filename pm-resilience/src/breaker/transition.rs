@@ -44,7 +44,10 @@ impl Transition {
         }
         match self.to {
             _ if self.cause == Cause::ProbeLost => {
-                line!(tracing::Level::WARN, "a probe of the circuit did not come back");
+                line!(
+                    tracing::Level::WARN,
+                    "a probe of the circuit did not come back"
+                );
             }
             State::Open | State::ForcedOpen => {
                 line!(tracing::Level::WARN, "the circuit is open");

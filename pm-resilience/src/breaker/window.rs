@@ -65,7 +65,9 @@ impl Window {
             Self::Calls(calls) if calls > MOST_CALLS => wrong(
                 "at most 8192 calls; a window of time (`Window::time`) holds any number of them",
             ),
-            Self::Time { slices, .. } if !(2..=60).contains(&slices) => wrong("from 2 to 60 slices"),
+            Self::Time { slices, .. } if !(2..=60).contains(&slices) => {
+                wrong("from 2 to 60 slices")
+            }
             Self::Time { length, slices } if length / u32::from(slices) < SHORTEST_SLICE => {
                 wrong("each slice is at least 1 ms long")
             }

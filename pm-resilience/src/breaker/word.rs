@@ -3,9 +3,9 @@ use super::State;
 /// Where a breaker stands, in 64 bits.
 ///
 /// ```text
-/// 63 ─────────── 24   21      20       18 ─ 16   15 ──────────────── 0
-///   generation      windowed  timed    state     failures in a row, or
-///                                                passed │ in flight (8 bits each)
+/// 63 ────── 24     22       21      20     18 ─ 16   15 ──────────────── 0
+///  generation    first   windowed  timed   state     failures in a row, or
+///                                                    passed │ in flight (8 bits each)
 /// ```
 ///
 /// The lower bits are failures in a row while closed, and probes while half open. Closed without a
@@ -14,9 +14,20 @@ use super::State;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Word(u64);
 
+/// What calls are watched for besides failures in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Watched {
+    /// Whether there is a window, and whether it is the first.
+    pub(super) window: Option<bool>,
+    /// Whether they have to be timed from their beginning, for that window.
+    pub(super) timed: bool,
+}
+
 const STATE: u32 = 16;
 const TIMED: u64 = 1 << 20;
 const WINDOWED: u64 = 1 << 21;
+const FIRST: u64 = 1 << 22;
+const WATCHED: u64 = TIMED | WINDOWED | FIRST;
 const GENERATION: u32 = 24;
 const COUNT: u64 = (1 << STATE) - 1;
 const PASSED: u32 = 8;
@@ -27,6 +38,7 @@ impl Word {
         Self((state as u64) << STATE)
     }
 
+    #[inline]
     pub(super) const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
@@ -36,10 +48,12 @@ impl Word {
     }
 
     /// One more with each transition.
+    #[inline]
     pub(super) const fn generation(self) -> u64 {
         self.0 >> GENERATION
     }
 
+    #[inline]
     pub(super) const fn state(self) -> State {
         match (self.0 >> STATE) & 0b111 {
             0 => State::Closed,
@@ -52,21 +66,31 @@ impl Word {
     }
 
     /// Whether a success of this generation changes nothing.
+    #[inline]
     pub(super) const fn is_quiet(self, generation: u64) -> bool {
         self.0 == generation << GENERATION
     }
 
     /// Whether a call has to be timed from its beginning.
+    #[inline]
     pub(super) const fn is_timed(self) -> bool {
         self.0 & TIMED != 0
     }
 
     /// Whether results are remembered in a window.
+    #[inline]
     pub(super) const fn is_windowed(self) -> bool {
         self.0 & WINDOWED != 0
     }
 
+    /// Whether that window is the one that the breaker was made with.
+    #[inline]
+    pub(super) const fn is_first(self) -> bool {
+        self.0 & FIRST != 0
+    }
+
     /// Failures in a row, while closed.
+    #[inline]
     pub(super) const fn failures(self) -> u16 {
         (self.0 & COUNT) as u16
     }
@@ -92,18 +116,18 @@ impl Word {
     /// The first word of the next generation.
     pub(super) const fn turned(self, to: State) -> Self {
         let generation = self.generation().wrapping_add(1) << GENERATION;
-        Self(generation | (to as u64) << STATE | self.0 & (TIMED | WINDOWED))
+        Self(generation | (to as u64) << STATE | self.0 & WATCHED)
     }
 
-    pub(super) const fn watching(self, timed: bool, windowed: bool) -> Self {
-        let mut bits = self.0 & !(TIMED | WINDOWED);
-        if timed {
-            bits |= TIMED;
-        }
-        if windowed {
-            bits |= WINDOWED;
-        }
-        Self(bits)
+    pub(super) const fn watching(self, watched: Watched) -> Self {
+        let bits = match watched {
+            Watched { window: None, .. } => 0,
+            Watched {
+                window: Some(first),
+                timed,
+            } => WINDOWED | (if first { FIRST } else { 0 }) | (if timed { TIMED } else { 0 }),
+        };
+        Self(self.0 & !WATCHED | bits)
     }
 }
 
@@ -120,18 +144,27 @@ mod tests {
         State::Disabled,
     ];
 
+    const TIMED_TOO: Watched = Watched {
+        window: Some(true),
+        timed: true,
+    };
+    const WINDOW: Watched = Watched {
+        window: Some(false),
+        timed: false,
+    };
+
     #[test]
     fn the_parts_do_not_touch_each_other() {
         for state in STATES {
-            let word = Word::new(State::Closed).watching(true, false).turned(state);
+            let word = Word::new(State::Closed).watching(TIMED_TOO).turned(state);
             let probed = word.with_probes(255, 254);
             assert_eq!((probed.in_flight(), probed.passed()), (255, 254));
             let counted = probed.with_failures(u16::MAX);
             assert_eq!(counted.failures(), u16::MAX);
             assert_eq!((counted.state(), counted.generation()), (state, 1));
-            assert!(counted.is_timed() && !counted.is_windowed());
-            let other = counted.watching(false, true);
-            assert!(!other.is_timed() && other.is_windowed());
+            assert!(counted.is_timed() && counted.is_windowed() && counted.is_first());
+            let other = counted.watching(WINDOW);
+            assert!(!other.is_timed() && other.is_windowed() && !other.is_first());
             let next = other.turned(State::Closed);
             assert_eq!((next.generation(), next.failures()), (2, 0));
             assert!(next.is_windowed());
@@ -144,9 +177,13 @@ mod tests {
         assert!(quiet.is_quiet(1));
         assert!(!quiet.is_quiet(0));
         assert!(!quiet.with_failures(1).is_quiet(1));
-        assert!(!quiet.watching(true, false).is_quiet(1));
-        assert!(!quiet.watching(false, true).is_quiet(1));
-        assert!(STATES[1..].iter().all(|state| !Word::new(*state).is_quiet(0)));
+        assert!(!quiet.watching(TIMED_TOO).is_quiet(1));
+        assert!(!quiet.watching(WINDOW).is_quiet(1));
+        assert!(
+            STATES[1..]
+                .iter()
+                .all(|state| !Word::new(*state).is_quiet(0))
+        );
     }
 
     #[test]

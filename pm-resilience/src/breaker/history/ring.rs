@@ -85,7 +85,13 @@ impl Ring {
             };
             let new = (current >> TAG) << TAG | u64::from(next);
             match exchange(&self.cursor, current, new) {
-                Ok(()) => return Some(if calls < self.size { calls } else { calls - self.size }),
+                Ok(()) => {
+                    return Some(if calls < self.size {
+                        calls
+                    } else {
+                        calls - self.size
+                    });
+                }
                 Err(found) => current = found,
             }
         }
@@ -185,28 +191,63 @@ mod tests {
                 scope.spawn(move || {
                     for round in 0..50_000u32 {
                         let mixed = (round ^ thread).wrapping_mul(0x9e37_79b9) >> 16;
-                        ring.record(0, Entry { failed: mixed & 1 == 0, slow: mixed & 6 == 0 });
+                        ring.record(
+                            0,
+                            Entry {
+                                failed: mixed & 1 == 0,
+                                slow: mixed & 6 == 0,
+                            },
+                        );
                     }
                 });
             }
         });
         let bits = |bit: u64| {
-            let ones = |word: &AtomicU64| (word.load(Ordering::Relaxed) << 16 >> 16 & bit).count_ones();
+            let ones =
+                |word: &AtomicU64| (word.load(Ordering::Relaxed) << 16 >> 16 & bit).count_ones();
             ring.words.iter().map(ones).sum::<u32>()
         };
         let sum = ring.sum(0);
         assert_eq!(sum.calls, 1_000);
-        assert_eq!((sum.failed, sum.slow), (bits(0x5555_5555_5555), bits(0xaaaa_aaaa_aaaa)));
+        assert_eq!(
+            (sum.failed, sum.slow),
+            (bits(0x5555_5555_5555), bits(0xaaaa_aaaa_aaaa))
+        );
     }
 
     #[test]
     fn an_entry_of_an_older_generation_finds_no_place() {
         let ring = Ring::new(10, 1);
-        ring.record(1, Entry { failed: true, slow: true });
+        ring.record(
+            1,
+            Entry {
+                failed: true,
+                slow: true,
+            },
+        );
         ring.restart(3);
-        ring.record(1, Entry { failed: true, slow: true });
+        ring.record(
+            1,
+            Entry {
+                failed: true,
+                slow: true,
+            },
+        );
         assert_eq!(ring.sum(3), Sum::default());
-        ring.record(3, Entry { failed: false, slow: true });
-        assert_eq!(ring.sum(3), Sum { calls: 1, failed: 0, slow: 1 });
+        ring.record(
+            3,
+            Entry {
+                failed: false,
+                slow: true,
+            },
+        );
+        assert_eq!(
+            ring.sum(3),
+            Sum {
+                calls: 1,
+                failed: 0,
+                slow: 1
+            }
+        );
     }
 }

@@ -106,12 +106,10 @@ impl Count {
                 1
             };
             let new = number << NUMBER | u64::from(new);
-            match self.0.compare_exchange_weak(
-                current,
-                new,
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            ) {
+            match self
+                .0
+                .compare_exchange_weak(current, new, Ordering::AcqRel, Ordering::Relaxed)
+            {
                 Ok(_) => return,
                 Err(found) => current = found,
             }
@@ -130,8 +128,14 @@ const fn is_later(of: u32, number: u32) -> bool {
 mod tests {
     use super::*;
 
-    const GOOD: Entry = Entry { failed: false, slow: false };
-    const BAD: Entry = Entry { failed: true, slow: true };
+    const GOOD: Entry = Entry {
+        failed: false,
+        slow: false,
+    };
+    const BAD: Entry = Entry {
+        failed: true,
+        slow: true,
+    };
 
     fn at(millis: u64) -> Tick {
         Tick::from_nanos(millis * 1_000_000)
@@ -143,9 +147,30 @@ mod tests {
         for millis in 0..3_000 {
             slices.record(0, at(millis), if millis % 4 == 0 { BAD } else { GOOD });
         }
-        assert_eq!(slices.sum(0, at(2_999)), Sum { calls: 1_000, failed: 250, slow: 250 });
-        assert_eq!(slices.sum(0, at(3_000)), Sum { calls: 900, failed: 225, slow: 225 });
-        assert_eq!(slices.sum(0, at(3_899)), Sum { calls: 100, failed: 25, slow: 25 });
+        assert_eq!(
+            slices.sum(0, at(2_999)),
+            Sum {
+                calls: 1_000,
+                failed: 250,
+                slow: 250
+            }
+        );
+        assert_eq!(
+            slices.sum(0, at(3_000)),
+            Sum {
+                calls: 900,
+                failed: 225,
+                slow: 225
+            }
+        );
+        assert_eq!(
+            slices.sum(0, at(3_899)),
+            Sum {
+                calls: 100,
+                failed: 25,
+                slow: 25
+            }
+        );
         assert_eq!(slices.sum(0, at(3_900)), Sum::default());
     }
 
@@ -156,7 +181,14 @@ mod tests {
         assert_eq!(slices.sum(1, at(5)), Sum::default());
         slices.record(1, at(5), GOOD);
         slices.record(0, at(5), BAD);
-        assert_eq!(slices.sum(1, at(5)), Sum { calls: 1, failed: 0, slow: 0 });
+        assert_eq!(
+            slices.sum(1, at(5)),
+            Sum {
+                calls: 1,
+                failed: 0,
+                slow: 0
+            }
+        );
     }
 
     #[test]
@@ -164,7 +196,14 @@ mod tests {
         let slices = Slices::new(Duration::from_secs(1), 10);
         slices.record(0, at(5_000), GOOD);
         slices.record(0, at(4_000), BAD);
-        assert_eq!(slices.sum(0, at(5_000)), Sum { calls: 1, failed: 0, slow: 0 });
+        assert_eq!(
+            slices.sum(0, at(5_000)),
+            Sum {
+                calls: 1,
+                failed: 0,
+                slow: 0
+            }
+        );
     }
 
     #[test]
@@ -172,6 +211,13 @@ mod tests {
         let slices = Slices::new(Duration::from_millis(10), 10);
         slices.record(0, at((1 << 31) + 10), BAD);
         slices.record(0, at(1 << 32), BAD);
-        assert_eq!(slices.sum(0, at(1 << 32)), Sum { calls: 1, failed: 1, slow: 1 });
+        assert_eq!(
+            slices.sum(0, at(1 << 32)),
+            Sum {
+                calls: 1,
+                failed: 1,
+                slow: 1
+            }
+        );
     }
 }
