@@ -36,7 +36,10 @@ fn main() {
     report("bare call", median(rounds, answer));
 
     let timeout = Timeout::new("t", Timeouts::new()).expect("valid");
-    report("time-out", median(rounds, || timeout.run(Class::Read, answer())));
+    report(
+        "time-out",
+        median(rounds, || timeout.run(Class::Read, answer())),
+    );
 
     let budget = Budget::percent(20).floor_per_second(10);
     let retry = Retry::new("r", RetrySettings::new(), budget.clone()).expect("valid");
@@ -46,7 +49,10 @@ fn main() {
     report("hedge", median(rounds, || hedge.run(Errors, answer)));
 
     let bare = Policy::named("p").build().expect("valid");
-    report("policy: time-outs", median(rounds, || bare.read("a", answer)));
+    report(
+        "policy: time-outs",
+        median(rounds, || bare.read("a", answer)),
+    );
 
     let with = || {
         Policy::named("p")

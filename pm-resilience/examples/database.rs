@@ -76,13 +76,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for _ in 0..3 {
         let failed = db.read("user.get", || users.name(7)).await;
         let state = db.breaker().state();
-        writeln!(out, "while it does not:  {} (breaker {state})", said(failed))?;
+        writeln!(
+            out,
+            "while it does not:  {} (breaker {state})",
+            said(failed)
+        )?;
     }
 
     let minute = Duration::from_secs(60);
     let read = db.read("user.get", || users.name(7));
     match read.or_stale(&Cache, &7, minute).await? {
-        Served::Stale(aged) => writeln!(out, "stale:              {} {:?} ago", aged.value, aged.age)?,
+        Served::Stale(aged) => {
+            writeln!(out, "stale:              {} {:?} ago", aged.value, aged.age)?
+        }
         served => writeln!(out, "fresh:              {}", served.into_value())?,
     }
 

@@ -50,7 +50,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut out = std::io::stdout().lock();
     let get = || Request::get("/orders/7").body(Full::<Bytes>::default());
     let response = client.clone().oneshot(get()?).await?;
-    writeln!(out, "GET:  {} after {} calls", response.status(), calls.load(Ordering::Relaxed))?;
+    writeln!(
+        out,
+        "GET:  {} after {} calls",
+        response.status(),
+        calls.load(Ordering::Relaxed)
+    )?;
 
     let post = Request::post("/orders").body(Full::from("one more"))?;
     let response = client.clone().oneshot(post).await?;

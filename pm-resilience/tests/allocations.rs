@@ -51,5 +51,8 @@ fn a_ready_call_allocates_nothing() {
     assert_eq!(allocated(|| policy.read("a", answer)), 0);
     assert_eq!(allocated(|| policy.write("a", answer)), 0);
     let failing = Policy::named("p").build().unwrap();
-    assert_eq!(allocated(|| failing.read("a", || ready(Err::<u8, u8>(7)))), 0);
+    assert_eq!(
+        allocated(|| failing.read("a", || ready(Err::<u8, u8>(7)))),
+        0
+    );
 }

@@ -49,7 +49,11 @@ fn race(plan: [(u64, Result<u8, u8>); 2]) -> (Result<u8, u8>, u128, usize) {
     let mut run = pin!(hedge.run(Errors, attempts(&clock, &made, plan)));
     loop {
         if let Poll::Ready(result) = poll(run.as_mut()) {
-            return (result, u128::from(clock.now().as_nanos() / 1_000_000), made.get());
+            return (
+                result,
+                u128::from(clock.now().as_nanos() / 1_000_000),
+                made.get(),
+            );
         }
         time.advance(MS);
     }
@@ -68,7 +72,11 @@ fn a_failure_beside_another_attempt_waits_for_it() {
     assert_eq!(race([(12, Err(1)), (5, Ok(2))]), (Ok(2), 15, 2));
     assert_eq!(race([(30, Ok(1)), (5, Err(2))]), (Ok(1), 30, 2));
     assert_eq!(race([(12, Err(1)), (5, Err(2))]), (Err(2), 15, 2));
-    assert_eq!(race([(5, Err(1)), (0, Ok(2))]), (Err(1), 5, 1), "that is for a retry");
+    assert_eq!(
+        race([(5, Err(1)), (0, Ok(2))]),
+        (Err(1), 5, 1),
+        "that is for a retry"
+    );
 }
 
 #[test]
@@ -114,7 +122,11 @@ fn the_layer_hedges_reads_and_nothing_else() {
         let (probe, handle) = ServiceProbe::new(|n: u8| n);
         handle.hold_answers();
         let mut service = hedge.layer(class, Errors).layer(probe);
-        assert!(service.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
+        assert!(
+            service
+                .poll_ready(&mut Context::from_waker(Waker::noop()))
+                .is_ready()
+        );
         {
             let mut answer = pin!(service.call(7));
             assert!(poll(answer.as_mut()).is_pending());

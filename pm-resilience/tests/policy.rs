@@ -107,7 +107,11 @@ fn a_callers_short_deadline_does_not_open_the_breaker() {
     // With its full time an attempt counts, deadline or not.
     let deadline = Deadline::after(9_000 * MS, &clock);
     for _ in 0..2 {
-        let _ = run(&clock, &time, deadline.scope(db.write("a", || pending::<Result<(), ()>>())));
+        let _ = run(
+            &clock,
+            &time,
+            deadline.scope(db.write("a", pending::<Result<(), ()>>)),
+        );
     }
     assert_eq!(db.breaker().state(), State::Open);
 }
@@ -118,9 +122,11 @@ fn a_call_whose_deadline_has_passed_is_not_made() {
     let db = builder.build().unwrap();
     let deadline = Deadline::after(MS, &clock);
     time.advance(MS);
-    let result = poll(pin!(deadline.scope(db.read("a", || -> std::future::Ready<
-        Result<(), ()>,
-    > { panic!("made") }))));
+    let result = poll(pin!(deadline.scope(
+        db.read("a", || -> std::future::Ready<Result<(), ()>> {
+            panic!("made")
+        })
+    )));
     let Poll::Ready(Err(Error::Rejected(rejection))) = result else {
         panic!("made, or waited for");
     };
@@ -142,7 +148,11 @@ fn each_attempt_asks_the_breaker_and_its_rejection_is_not_retried() {
     );
     assert!(matches!(result, Err(Error::Rejected(_))), "{result:?}");
     assert_eq!(attempts.get(), 2, "the breaker opens behind the second");
-    assert_eq!(clock.now().as_nanos(), 20_000_000, "and nobody waits for it");
+    assert_eq!(
+        clock.now().as_nanos(),
+        20_000_000,
+        "and nobody waits for it"
+    );
 }
 
 #[test]
@@ -198,7 +208,11 @@ fn a_read_that_took_too_long_is_retried_within_the_deadline() {
     let began = clock.now();
     let result = run(&clock, &time, deadline.scope(db.read("a", hang)));
     assert!(matches!(result, Err(Error::TimedOut(_))));
-    assert_eq!(clock.now(), began + 100 * MS, "a retry at 110 ms is too late");
+    assert_eq!(
+        clock.now(),
+        began + 100 * MS,
+        "a retry at 110 ms is too late"
+    );
 }
 
 #[test]
@@ -244,16 +258,30 @@ fn a_probe_that_is_dropped_makes_room_for_the_next() {
 #[test]
 fn handles_observe_force_and_reload() {
     let (builder, clock, time) = policy();
-    let db = builder.retry(retrying(3)).slow_log(50 * MS).build().unwrap();
+    let db = builder
+        .retry(retrying(3))
+        .slow_log(50 * MS)
+        .build()
+        .unwrap();
     db.breaker().force_open("drill");
-    assert!(run(&clock, &time, db.clone().read("a", || ready(Ok::<_, ()>(())))).is_err());
+    assert!(
+        run(
+            &clock,
+            &time,
+            db.clone().read("a", || ready(Ok::<_, ()>(())))
+        )
+        .is_err()
+    );
     db.breaker().release();
     db.timeout().reload(Timeouts::new().read(10 * MS)).unwrap();
     let began = clock.now();
     db.retry().unwrap().reload(retrying(1)).unwrap();
     assert!(run(&clock, &time, db.read("a", hang)).is_err());
     assert_eq!(clock.now(), began + 10 * MS);
-    let refused = db.slow_log().unwrap().reload(SlowLogSettings::above(Duration::ZERO));
+    let refused = db
+        .slow_log()
+        .unwrap()
+        .reload(SlowLogSettings::above(Duration::ZERO));
     assert_eq!(refused.unwrap_err().field(), "threshold");
 }
 
@@ -262,9 +290,18 @@ fn nonsense_is_refused_with_the_part_and_the_field() {
     let zero = Duration::ZERO;
     let named = || Policy::named("db");
     for (builder, field) in [
-        (named().timeouts(Timeouts::new().read(zero)), "timeouts.read"),
-        (named().timeouts(Timeouts::new().custom("report", zero)), "timeouts.report"),
-        (named().breaker(BreakerSettings::new().with_probes(0)), "breaker.probes"),
+        (
+            named().timeouts(Timeouts::new().read(zero)),
+            "timeouts.read",
+        ),
+        (
+            named().timeouts(Timeouts::new().custom("report", zero)),
+            "timeouts.report",
+        ),
+        (
+            named().breaker(BreakerSettings::new().with_probes(0)),
+            "breaker.probes",
+        ),
         (named().retry(retrying(0)), "retry.attempts"),
         (named().slow_log(zero), "slow_log.threshold"),
     ] {
@@ -302,13 +339,25 @@ fn stale_data_is_served_with_its_age_where_there_is_no_answer() {
     };
     assert_eq!(get(Ok("bob"), 7, minute).unwrap(), Served::Fresh("bob"));
     let served = get(Err("down"), 7, minute).unwrap();
-    assert_eq!((served.age(), served.into_value()), (Some(10_000 * MS), "ada"));
-    assert!(matches!(get(Err("not found"), 7, minute), Err(Error::Inner("not found"))));
-    assert!(matches!(get(Err("down"), 8, minute), Err(Error::Inner("down"))));
+    assert_eq!(
+        (served.age(), served.into_value()),
+        (Some(10_000 * MS), "ada")
+    );
+    assert!(matches!(
+        get(Err("not found"), 7, minute),
+        Err(Error::Inner("not found"))
+    ));
+    assert!(matches!(
+        get(Err("down"), 8, minute),
+        Err(Error::Inner("down"))
+    ));
     assert_eq!(db.breaker().state(), State::Open);
     let served = get(Ok("not called"), 7, minute).unwrap();
     assert_eq!(served.into_value(), "ada", "while the breaker is open");
-    assert!(matches!(get(Ok("bob"), 7, MS), Err(Error::Rejected(_))), "too old");
+    assert!(
+        matches!(get(Ok("bob"), 7, MS), Err(Error::Rejected(_))),
+        "too old"
+    );
 }
 
 #[test]

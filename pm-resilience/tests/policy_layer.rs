@@ -51,7 +51,11 @@ fn request(method: Method) -> Request<Full<Bytes>> {
 }
 
 /// Sends a request and lets time pass until it is done.
-fn send<S>(service: S, request: Request<Full<Bytes>>, time: &ManualTime) -> Result<S::Response, S::Error>
+fn send<S>(
+    service: S,
+    request: Request<Full<Bytes>>,
+    time: &ManualTime,
+) -> Result<S::Response, S::Error>
 where
     S: Service<Request<Full<Bytes>>>,
 {
@@ -70,7 +74,10 @@ fn a_503_is_retried_by_method_and_counts_for_the_breaker() {
     let (policy, _, time) = policy();
     let (probe, handle) = ServiceProbe::new(answer(StatusCode::SERVICE_UNAVAILABLE));
     let send = |method| send(policy.layer().layer(probe.clone()), request(method), &time);
-    assert_eq!(send(Method::POST).unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        send(Method::POST).unwrap().status(),
+        StatusCode::SERVICE_UNAVAILABLE
+    );
     assert_eq!(handle.calls(), 1);
     assert!(send(Method::GET).is_ok());
     assert_eq!(handle.calls(), 4);
@@ -102,11 +109,17 @@ fn an_attempt_tells_how_long_it_has_if_there_is_a_deadline() {
         if let Some(deadline) = deadline {
             request.extensions_mut().insert(deadline);
         }
-        send(policy.layer().layer(probe.clone()), request, &time).unwrap().into_body()
+        send(policy.layer().layer(probe.clone()), request, &time)
+            .unwrap()
+            .into_body()
     };
     assert!(headers(None).is_empty());
     let far = Deadline::after(5_000 * MS, &clock);
-    assert_eq!(headers(Some(far))[X_TIMEOUT_MS], "100", "the attempt's own time");
+    assert_eq!(
+        headers(Some(far))[X_TIMEOUT_MS],
+        "100",
+        "the attempt's own time"
+    );
     let near = Deadline::after(40 * MS, &clock);
     assert_eq!(headers(Some(near))[X_TIMEOUT_MS], "40");
 }
@@ -116,7 +129,11 @@ fn readiness_is_part_of_the_attempt_and_of_its_time() {
     let (policy, _, time) = policy();
     let (probe, handle) = ServiceProbe::new(answer(StatusCode::OK));
     handle.hold_readiness();
-    let late = send(policy.layer().layer(probe.clone()), request(Method::POST), &time);
+    let late = send(
+        policy.layer().layer(probe.clone()),
+        request(Method::POST),
+        &time,
+    );
     assert!(matches!(late, Err(Error::TimedOut(_))));
     handle.grant_readiness();
     handle.fail_readiness();
@@ -129,7 +146,9 @@ fn readiness_is_part_of_the_attempt_and_of_its_time() {
 fn a_thousand_idle_services_hold_nothing() {
     let (policy, ..) = policy();
     let (probe, handle) = ServiceProbe::new(answer(StatusCode::OK));
-    let mut idle: Vec<_> = (0..1_000).map(|_| policy.layer().layer(probe.clone())).collect();
+    let mut idle: Vec<_> = (0..1_000)
+        .map(|_| policy.layer().layer(probe.clone()))
+        .collect();
     for service in &mut idle {
         let ready = Service::<Request<Full<Bytes>>>::poll_ready(
             service,

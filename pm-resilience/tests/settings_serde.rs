@@ -43,7 +43,10 @@ fn settings_are_read_as_they_are_written() {
 
 #[test]
 fn what_is_not_said_is_the_default_and_what_is_unknown_is_refused() {
-    assert_eq!(serde_json::from_value::<Timeouts>(json!({})).unwrap(), Timeouts::new());
+    assert_eq!(
+        serde_json::from_value::<Timeouts>(json!({})).unwrap(),
+        Timeouts::new()
+    );
     let empty = serde_json::from_value::<RetrySettings>(json!({}));
     assert_eq!(empty.unwrap(), RetrySettings::new());
     let typo = serde_json::from_value::<RetrySettings>(json!({"attemps": 3}));

@@ -49,7 +49,9 @@ fn so_many_lines_a_second_and_the_rest_is_counted() {
     let lines = Log::capture(Level::WARN);
     let (clock, time) = Clock::manual();
     let settings = SlowLogSettings::above(100 * MS).lines_per_second(3);
-    let log = SlowLog::new("postgres", settings).unwrap().with_clock(clock);
+    let log = SlowLog::new("postgres", settings)
+        .unwrap()
+        .with_clock(clock);
     for _ in 0..10 {
         log.note(&slow());
     }
@@ -83,7 +85,11 @@ fn a_policy_tells_of_the_whole_operation_with_its_attempts() {
         time.advance(MS);
     }
     let line = lines.lines().remove(0);
-    for part in ["attempt=2", r#"breaker="closed""#, r#"operation="user.get""#] {
+    for part in [
+        "attempt=2",
+        r#"breaker="closed""#,
+        r#"operation="user.get""#,
+    ] {
         assert!(line.contains(part), "{part} is not in {line}");
     }
     assert!(drive(db.read("fast", || std::future::ready(Ok::<_, ()>(())))).is_ok());

@@ -16,8 +16,14 @@ const MS: Duration = Duration::from_millis(1);
 
 fn timeout() -> (Timeout, pm_core::ManualTime) {
     let (clock, time) = Clock::manual();
-    let settings = Timeouts::new().read(10 * MS).write(20 * MS).custom("report", 90 * MS);
-    (Timeout::new("db", settings).unwrap().with_clock(clock), time)
+    let settings = Timeouts::new()
+        .read(10 * MS)
+        .write(20 * MS)
+        .custom("report", 90 * MS);
+    (
+        Timeout::new("db", settings).unwrap().with_clock(clock),
+        time,
+    )
 }
 
 #[test]

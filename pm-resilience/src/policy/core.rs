@@ -138,7 +138,10 @@ where
 
             let mut after = this.hold.timeout.of(task.class);
             let now = this.deadline.map(|_| this.hold.clock.now());
-            let left = this.deadline.zip(now).map(|(deadline, now)| deadline.remaining(now));
+            let left = this
+                .deadline
+                .zip(now)
+                .map(|(deadline, now)| deadline.remaining(now));
             if left.is_some_and(|left| left.is_zero()) {
                 let name = Arc::clone(&this.hold.name);
                 let passed = Rejection::new(name, Pattern::Deadline, Reason::DeadlinePassed);

@@ -19,7 +19,9 @@ pub(super) struct Parts<C> {
 }
 
 /// A policy as a call has it: lent to a future that does not outlive it, or owned.
-pub(super) trait Hold: Clone + Borrow<Breaker> + Deref<Target = Parts<Self::Classifier>> {
+pub(super) trait Hold:
+    Clone + Borrow<Breaker> + Deref<Target = Parts<Self::Classifier>>
+{
     type Classifier;
 }
 

@@ -20,6 +20,7 @@
 //!     Err(Error::Rejected(rejection)) => println!("not called: {rejection}"),
 //!     Err(Error::TimedOut(timed_out)) => println!("{timed_out}"),
 //!     Err(Error::Inner(error)) => println!("failed: {error:?}"),
+//!     Err(_) => println!("what a later version may add"),
 //! }
 //! # Ok(()) }
 //! ```

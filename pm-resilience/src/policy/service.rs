@@ -51,7 +51,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let OperationName(operation) = *(request.extensions().get()).unwrap_or(&OperationName("http"));
+        let OperationName(operation) =
+            *(request.extensions().get()).unwrap_or(&OperationName("http"));
         let class = self.class_of.class_of(&request);
         let deadline = Deadline::of(request.extensions());
         ResponseFuture {

@@ -118,9 +118,7 @@ where
     }
 }
 
-impl<C, M, F, S: ?Sized, K: ?Sized, T, E> fmt::Debug
-    for OrStale<'_, '_, C, M, F, S, K, T, E>
-{
+impl<C, M, F, S: ?Sized, K: ?Sized, T, E> fmt::Debug for OrStale<'_, '_, C, M, F, S, K, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OrStale")
             .field("read", &self.read)

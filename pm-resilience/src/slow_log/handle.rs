@@ -78,7 +78,9 @@ impl SlowLog {
             millis = u64::try_from(operation.took.as_millis()).unwrap_or(u64::MAX),
             attempt = operation.attempt,
             breaker = operation.breaker.map(breaker::State::as_str),
-            request_id = context.as_ref().map(|context| context.request_id().as_str()),
+            request_id = context
+                .as_ref()
+                .map(|context| context.request_id().as_str()),
             left_out = self.0.left_out.swap(0, Ordering::Relaxed),
             "slow operation"
         );

@@ -24,12 +24,7 @@ pin_project! {
 }
 
 impl<F> Run<F> {
-    pub(super) const fn new(
-        log: SlowLog,
-        operation: &'static str,
-        class: Class,
-        inner: F,
-    ) -> Self {
+    pub(super) const fn new(log: SlowLog, operation: &'static str, class: Class, inner: F) -> Self {
         Self {
             log,
             operation,
