@@ -26,6 +26,8 @@ enum DatabaseError {
 
 impl Users {
     async fn name(&self, id: u64) -> Result<String, DatabaseError> {
+        // The round trip.
+        tokio::task::yield_now().await;
         match (self.down.load(Ordering::Relaxed), id) {
             (true, _) => Err(DatabaseError::Lost),
             (false, 7) => Ok("ada".to_owned()),

@@ -58,7 +58,8 @@ impl<F: Future> Future for Timed<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let had_budget = coop::has_budget_remaining();
+        // Looked at from the second poll on only: one that is ready at once needs none of it.
+        let had_budget = this.timer.is_some() && coop::has_budget_remaining();
         if let Poll::Ready(output) = this.inner.poll(cx) {
             return Poll::Ready(Ok(output));
         }
