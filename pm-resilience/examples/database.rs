@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pm_core::stale::{Aged, Stale, StaleSource};
-use pm_resilience::policy::Served;
 use pm_resilience::{BreakerSettings, Error, Outcome, Policy, RetrySettings, Timeouts};
 
 /// What stands for a database here.
@@ -87,12 +86,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let minute = Duration::from_secs(60);
     let read = db.read("user.get", || users.name(7));
-    match read.or_stale(&Cache, &7, minute).await? {
-        Served::Stale(aged) => {
-            writeln!(out, "stale:              {} {:?} ago", aged.value, aged.age)?
-        }
-        served => writeln!(out, "fresh:              {}", served.into_value())?,
-    }
+    let served = read.or_stale(&Cache, &7, minute).await?;
+    let age = served.age().unwrap_or_default();
+    writeln!(out, "{age:?} old:            {}", served.into_value())?;
 
     users.down.store(false, Ordering::Relaxed);
     db.breaker().force_close("it was the network");
