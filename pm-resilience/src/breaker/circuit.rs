@@ -114,12 +114,8 @@ impl Circuit {
     // ---- calls come in ----
 
     #[inline]
-    pub(super) fn admit(&self) -> Result<Pass, Rejection> {
-        let word = self.word();
-        if word.state() == State::Closed {
-            return Ok(self.closed_pass(word));
-        }
-        self.admit_or_reject(word)
+    pub(super) fn admit_closed(&self, word: Word) -> Option<Pass> {
+        (word.state() == State::Closed).then(|| self.closed_pass(word))
     }
 
     #[inline]
@@ -127,8 +123,7 @@ impl Circuit {
         Pass::new(word.generation(), word.is_timed().then(|| self.clock.now()))
     }
 
-    #[cold]
-    fn admit_or_reject(&self, word: Word) -> Result<Pass, Rejection> {
+    pub(super) fn admit_or_reject(&self, word: Word) -> Result<Pass, Rejection> {
         if matches!(word.state(), State::ForcedClosed | State::Disabled) {
             return Ok(Pass::unwatched());
         }
