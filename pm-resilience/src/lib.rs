@@ -2,10 +2,15 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod classify;
+pub mod shutdown;
+pub mod telemetry;
 
+mod caught;
 mod class;
 mod error;
 mod rejection;
+#[cfg(feature = "serde")]
+mod seconds;
 
 pub use self::class::Class;
 pub use self::classify::{Classify, Outcome};
