@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod classify;
+pub mod health;
 pub mod shutdown;
 pub mod telemetry;
 

@@ -17,7 +17,7 @@ pub(super) struct Hook {
 /// How a hook ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Done {
-    Done,
+    Finished,
     Panicked,
     TimedOut,
 }
@@ -39,7 +39,7 @@ impl Hook {
     pub(super) async fn run(self, clock: &Clock) -> Done {
         let Self { name, share, work } = self;
         match clock.within(share, caught(work)).await {
-            Ok(Ok(())) => Done::Done,
+            Ok(Ok(())) => Done::Finished,
             Ok(Err(error)) => {
                 tracing::error!(hook = name, %error, "a hook of the shutdown failed");
                 Done::Panicked
@@ -55,7 +55,7 @@ impl Hook {
 impl Done {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
-            Self::Done => "done",
+            Self::Finished => "done",
             Self::Panicked => "panicked",
             Self::TimedOut => "timed_out",
         }

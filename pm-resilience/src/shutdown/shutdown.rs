@@ -183,10 +183,10 @@ impl Descent {
         }
 
         self.enter(Phase::Closing);
-        while let Some(hook) = self.hooks.next() {
+        for hook in self.hooks.by_ref() {
             let done = hook.run(&clock).await;
             telemetry::hook(done.as_str());
-            self.hooks_failed += u64::from(done != Done::Done);
+            self.hooks_failed += u64::from(done != Done::Finished);
         }
     }
 
