@@ -57,10 +57,11 @@ impl Estimate {
             if let Some(latency) = sample.latency {
                 self.no_load.sample(sample.began, latency);
             }
-            let wanted = settings.samples.max(self.limit as u32 / 2);
+            let enough = settings.samples;
+            let wanted = enough.saturating_mul(5).max(self.limit as u32);
             let in_flight = sample.in_flight.saturating_sub(1);
             self.no_load
-                .pass(now, self.limit, in_flight, wanted, probe_every);
+                .pass(now, self.limit, in_flight, (wanted, enough), probe_every);
         }
         if !self.window.is_full(now, settings) {
             return;

@@ -11,6 +11,9 @@ const AT_MOST: Duration = Duration::from_secs(1);
 /// How soon it is done again if it has found out much, or if the limit has fallen by half.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// Two probes that differ by less than this share have found the same.
+const SAME: f64 = 0.1;
+
 /// A window by so much faster than what is known is no chance.
 const MUCH_FASTER: f64 = 0.8;
 
@@ -80,13 +83,14 @@ impl NoLoad {
         }
     }
 
-    /// Goes on: begins a probe, or ends one. `wanted` is how many samples tell enough.
+    /// Goes on: begins a probe, or ends one. So many samples are wanted; when there is no more time,
+    /// `enough` will do.
     pub(super) fn pass(
         &mut self,
         now: Tick,
         limit: f64,
         in_flight: u64,
-        wanted: u32,
+        (wanted, enough): (u32, u32),
         every: Duration,
     ) {
         let Some(probe) = &mut self.probe else {
@@ -107,17 +111,23 @@ impl NoLoad {
         if probe.quiet.is_none() && in_flight <= probe.ceiling {
             probe.quiet = Some(now);
         }
-        let found = (probe.samples >= wanted).then(|| probe.seconds / f64::from(probe.samples));
-        if found.is_none() && now < probe.began + AT_MOST {
+        let is_over = now >= probe.began + AT_MOST;
+        if probe.samples < wanted && !is_over {
             return;
         }
+        let found = (probe.samples >= enough).then(|| probe.seconds / f64::from(probe.samples));
         self.probe = None;
         self.last = (now, limit);
         let jitter = 0.75 + 0.5 * fastrand::f64();
         self.next = now + every.mul_f64(jitter);
-        if let Some(found) = found {
-            let known = self.latency.replace(found);
-            if known.is_none_or(|known| (found / known - 1.0).abs() > 0.1) {
+        let Some(found) = found else { return };
+        match self.latency {
+            // The same, but for chance: both together are less by chance.
+            Some(known) if (found / known - 1.0).abs() <= SAME => {
+                self.latency = Some((known + found) / 2.0);
+            }
+            _ => {
+                self.latency = Some(found);
                 self.next = now + AGAIN.mul_f64(jitter);
             }
         }

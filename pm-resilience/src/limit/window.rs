@@ -38,9 +38,13 @@ impl Window {
         self.most = self.most.max(in_flight);
     }
 
-    /// Whether it says enough.
+    /// Whether it says enough. A window shorter than a call would judge by calls that began under
+    /// another limit.
     pub(super) fn is_full(&self, now: Tick, settings: &LimitSettings) -> bool {
-        now >= self.began + settings.window
+        let call = self
+            .latency()
+            .map_or(Duration::ZERO, Duration::from_secs_f64);
+        now >= self.began + settings.window.max(call)
             && self.answered + self.lost >= u64::from(settings.samples)
     }
 
