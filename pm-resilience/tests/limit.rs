@@ -10,6 +10,15 @@ use pm_resilience::limit::{Limit, LimitSettings, Permit, Rule};
 use pm_resilience::shed::{Shed, ShedSettings};
 use pm_resilience::{Outcome, Pattern, Priority, Reason};
 
+/// `PM_TEST_LONG=1` tries 60 instead of 4.
+fn seeds() -> std::ops::Range<u64> {
+    #[allow(clippy::disallowed_methods, reason = "a switch of the tests")]
+    match std::env::var_os("PM_TEST_LONG") {
+        Some(_) => 0..60,
+        None => 0..4,
+    }
+}
+
 const MILLI: Duration = Duration::from_millis(1);
 
 /// A service that works on so many at a time, each for so long give or take 30 %, first come first
@@ -163,7 +172,7 @@ fn within_a_fifth(what: &str, limits: &[u64], optimum: usize) {
 
 #[test]
 fn ten_seconds_after_a_step_in_capacity_it_is_within_a_fifth_of_the_optimum() {
-    for seed in 0..60 {
+    for seed in seeds() {
         for (rule, settings) in [("gradient", gradient()), ("aimd", aimd(50 * MILLI))] {
             let mut service = Service::new(settings, 40, 50 * MILLI, seed);
             for workers in [40, 80, 25, 60] {
@@ -182,7 +191,7 @@ fn ten_seconds_after_a_step_in_capacity_it_is_within_a_fifth_of_the_optimum() {
 
 #[test]
 fn a_service_that_becomes_slower_is_not_taken_for_a_queue() {
-    for seed in 0..60 {
+    for seed in seeds() {
         let mut service = Service::new(gradient(), 40, 50 * MILLI, seed);
         for takes in [50, 150, 30] {
             service.takes = takes * MILLI;
@@ -195,7 +204,7 @@ fn a_service_that_becomes_slower_is_not_taken_for_a_queue() {
 
 #[test]
 fn at_three_times_the_load_nine_tenths_of_the_capacity_are_used() {
-    for seed in 0..60 {
+    for seed in seeds() {
         for (rule, settings) in [("gradient", gradient()), ("aimd", aimd(50 * MILLI))] {
             let mut service = Service::new(settings, 40, 50 * MILLI, seed);
             let rate = 3.0 * service.capacity();
@@ -211,7 +220,7 @@ fn at_three_times_the_load_nine_tenths_of_the_capacity_are_used() {
 
 #[test]
 fn at_three_times_the_load_what_matters_more_gets_through() {
-    for seed in 0..60 {
+    for seed in seeds() {
         let mut service = Service::new(gradient(), 40, 50 * MILLI, seed);
         let rate = 3.0 * service.capacity();
         // A tenth of it is high: a third of what can be done.

@@ -43,7 +43,7 @@ pub struct LimitSettings {
 pub enum Rule {
     /// By latency, compared with that of an idle service.
     Gradient {
-        /// How many times longer than that is still no queue: 1 or more. 1.04 by default.
+        /// How many times longer than that is still no queue: 1 or more. 1.03 by default.
         tolerance: f64,
         /// How often the latency of an idle service is found out again, give or take a quarter. 5 s by
         /// default.
@@ -110,7 +110,7 @@ impl Rule {
     #[must_use]
     pub const fn gradient() -> Self {
         Self::Gradient {
-            tolerance: 1.04,
+            tolerance: 1.03,
             probe_every: Duration::from_secs(5),
         }
     }
