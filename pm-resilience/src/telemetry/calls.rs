@@ -1,6 +1,4 @@
-//! What is counted, and what the counts are called. The only lines that know the `metrics` facade.
-//!
-//! The names are there without the feature, for dashboards and tests.
+//! Those of the patterns around one call.
 
 use pm_core::Tick;
 
