@@ -2,6 +2,7 @@
 
 mod harness;
 mod ratelimit;
+mod resilience;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -9,7 +10,7 @@ use std::process::ExitCode;
 use crate::harness::{Area, Format};
 
 /// All there is, in the order in which it is run.
-const AREAS: &[Area] = &[ratelimit::AREA];
+const AREAS: &[Area] = &[ratelimit::AREA, resilience::AREA];
 
 fn main() -> ExitCode {
     let mut format = Format::Lines;
