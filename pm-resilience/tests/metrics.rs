@@ -1,0 +1,2 @@
+//! Every metric, by name and label, as a recorder sees it.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
