@@ -96,15 +96,18 @@ pub fn build(app: &App, settings: StackSettings) -> Router {
     );
 
     // A limit that says no to a load balancer would take the server out of service.
-    http::health().merge(guarded).with_state(app.clone()).layer(
-        ServiceBuilder::new()
-            // Outermost: every answer, and every problem that a layer makes, carries the request's id.
-            .layer(ContextLayer::new(clock.clone()))
-            // Outside everything that may refuse, so that refusals are seen; inside the span.
-            .layer(from_fn_with_state(clock.clone(), http::trace))
-            // Before the limits, which count by it.
-            .layer(ClientIpLayer::new(settings.trusted_proxies)),
-    )
+    http::health(&app.health)
+        .merge(guarded)
+        .with_state(app.clone())
+        .layer(
+            ServiceBuilder::new()
+                // Outermost: every answer, and every problem that a layer makes, carries the request's id.
+                .layer(ContextLayer::new(clock.clone()))
+                // Outside everything that may refuse, so that refusals are seen; inside the span.
+                .layer(from_fn_with_state(clock.clone(), http::trace))
+                // Before the limits, which count by it.
+                .layer(ClientIpLayer::new(settings.trusted_proxies)),
+        )
 }
 
 /// Gives each upgrade a permit, which its socket keeps.
