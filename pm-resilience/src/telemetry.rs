@@ -4,6 +4,23 @@
 
 use std::time::Duration;
 
+use crate::{Pattern, Priority, Reason};
+
+/// Gauge: permits that are held, by `gate` (`bulkhead` or `limit`) and `name`.
+pub const GATE_IN_FLIGHT: &str = "pm_resilience_gate_in_flight";
+
+/// Counter: permits that were given, by `gate` and `name`.
+pub const GATE_ADMITTED: &str = "pm_resilience_gate_admitted_total";
+
+/// Counter: calls that got no permit, by `gate`, `name` and `reason`: `full` or `waited_too_long`.
+pub const GATE_REJECTED: &str = "pm_resilience_gate_rejected_total";
+
+/// Gauge: how many calls an adaptive limit lets be under way, by `name`.
+pub const LIMIT_CALLS: &str = "pm_resilience_limit_calls";
+
+/// Counter: requests that were shed, by `name` and `priority`.
+pub const SHED_REFUSED: &str = "pm_resilience_shed_refused_total";
+
 /// Gauge: 1 while a dependency is up, 0 while it is down, by `check`.
 pub const HEALTH_UP: &str = "pm_resilience_health_up";
 
@@ -99,5 +116,104 @@ impl CheckMetrics {
                 self.up.set(if up { 1 } else { 0 });
             }
         }
+    }
+}
+
+/// The metrics of what hands out permits, made when its handle is.
+pub(crate) struct GateMetrics {
+    #[cfg(feature = "metrics")]
+    in_flight: metrics::Gauge,
+    #[cfg(feature = "metrics")]
+    admitted: metrics::Counter,
+    #[cfg(feature = "metrics")]
+    full: metrics::Counter,
+    #[cfg(feature = "metrics")]
+    waited_too_long: metrics::Counter,
+    #[cfg(feature = "metrics")]
+    limit: Option<metrics::Gauge>,
+}
+
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables, clippy::unused_self))]
+impl GateMetrics {
+    pub(crate) fn new(gate: Pattern, name: &str) -> Self {
+        #[cfg(feature = "metrics")]
+        let labels = [
+            ("gate", gate.as_str().to_owned()),
+            ("name", name.to_owned()),
+        ];
+        #[cfg(feature = "metrics")]
+        let rejected = |reason: Reason| {
+            let [gate, name] = labels.clone();
+            let labels = [gate, name, ("reason", reason.as_str().to_owned())];
+            metrics::counter!(GATE_REJECTED, &labels)
+        };
+        Self {
+            #[cfg(feature = "metrics")]
+            in_flight: metrics::gauge!(GATE_IN_FLIGHT, &labels),
+            #[cfg(feature = "metrics")]
+            admitted: metrics::counter!(GATE_ADMITTED, &labels),
+            #[cfg(feature = "metrics")]
+            full: rejected(Reason::Full),
+            #[cfg(feature = "metrics")]
+            waited_too_long: rejected(Reason::WaitedTooLong),
+            #[cfg(feature = "metrics")]
+            limit: (gate == Pattern::Limit)
+                .then(|| metrics::gauge!(LIMIT_CALLS, "name" => name.to_owned())),
+        }
+    }
+
+    pub(crate) fn admitted(&self) {
+        #[cfg(feature = "metrics")]
+        {
+            self.admitted.increment(1);
+            self.in_flight.increment(1);
+        }
+    }
+
+    pub(crate) fn freed(&self) {
+        #[cfg(feature = "metrics")]
+        self.in_flight.decrement(1);
+    }
+
+    pub(crate) fn rejected(&self, reason: Reason) {
+        #[cfg(feature = "metrics")]
+        match reason {
+            Reason::WaitedTooLong => self.waited_too_long.increment(1),
+            _ => self.full.increment(1),
+        }
+    }
+
+    pub(crate) fn limit(&self, calls: u64) {
+        #[cfg(feature = "metrics")]
+        if let Some(limit) = &self.limit {
+            limit.set(calls as f64);
+        }
+    }
+}
+
+/// The metrics of what sheds, made when its handle is.
+pub(crate) struct ShedMetrics {
+    #[cfg(feature = "metrics")]
+    refused: [metrics::Counter; Priority::ALL.len()],
+}
+
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables, clippy::unused_self))]
+impl ShedMetrics {
+    pub(crate) fn new(name: &str) -> Self {
+        Self {
+            #[cfg(feature = "metrics")]
+            refused: Priority::ALL.map(|priority| {
+                let labels = [
+                    ("name", name.to_owned()),
+                    ("priority", priority.to_string()),
+                ];
+                metrics::counter!(SHED_REFUSED, &labels)
+            }),
+        }
+    }
+
+    pub(crate) fn refused(&self, priority: Priority) {
+        #[cfg(feature = "metrics")]
+        self.refused[priority as usize].increment(1);
     }
 }

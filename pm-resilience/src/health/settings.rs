@@ -19,7 +19,7 @@ pub enum Weight {
 }
 
 /// When a dependency is checked, and when it is up or down. Plain data; with the feature `serde`,
-/// times are seconds.
+/// times are written like `250ms` or `5s`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -28,10 +28,10 @@ pub enum Weight {
 )]
 pub struct CheckSettings {
     /// The pause between the end of a check and the next one. 5 s by default.
-    #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
     pub every: Duration,
     /// How long a check may take; then it is dropped, and has failed. 2 s by default.
-    #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
     pub timeout: Duration,
     /// Down after so many checks in a row that failed. 2 by default.
     pub failures: NonZeroU32,

@@ -5,7 +5,8 @@ use pm_core::reload::InvalidSetting;
 /// How long those have who are dropped to be gone: each only has to be polled once more.
 pub(super) const ABORT: Duration = Duration::from_millis(100);
 
-/// How long each phase may take. Plain data; with the feature `serde`, times are seconds.
+/// How long each phase may take. Plain data; with the feature `serde`, times are
+/// written like `250ms` or `5s`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -15,24 +16,24 @@ pub(super) const ABORT: Duration = Duration::from_millis(100);
 pub struct ShutdownSettings {
     /// All that there is, from the signal to the end: as long as whoever sent the signal waits
     /// before it kills. 30 s by default, as Kubernetes does.
-    #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
     pub budget: Duration,
     /// How long it goes on serving, not ready any more, until load balancers have noticed. 5 s by
     /// default.
-    #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
     pub delay: Duration,
     /// How long what is under way then has to finish. 15 s by default.
-    #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
     pub drain: Duration,
     /// How long what is still under way then has to stop, once it is asked to. 3 s by default.
-    #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
     pub cancel: Duration,
     /// How long all hooks have, together. 5 s by default.
-    #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
     pub close: Duration,
     /// Within which time clients of sockets are told to come back, each at a moment of its own. No
     /// share of the budget: it passes elsewhere. 5 s by default.
-    #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
     pub come_back_within: Duration,
 }
 
