@@ -14,12 +14,14 @@ pub struct BucketId(u128);
 
 impl BucketId {
     /// The bucket with this digest.
+    #[inline]
     #[must_use]
     pub const fn from_u128(digest: u128) -> Self {
         Self(digest)
     }
 
     /// The digest.
+    #[inline]
     #[must_use]
     pub const fn as_u128(self) -> u128 {
         self.0
@@ -44,6 +46,7 @@ pub struct Charge {
 
 impl Charge {
     /// `cost` tokens from `bucket`, which is filled by `quota`, [enforced](Mode::Enforce).
+    #[inline]
     #[must_use]
     pub const fn new(bucket: BucketId, quota: Quota, cost: u32) -> Self {
         Self {
@@ -61,6 +64,7 @@ impl Charge {
     /// What is owed stays owed when the quota of a bucket changes, but not more than this. Without
     /// a ceiling that is the same for all of them, whoever can choose between two quotas (by two
     /// tokens with different roles) would have the larger one filled up by a visit to the smaller.
+    #[inline]
     #[must_use]
     pub const fn with_ceiling(mut self, tokens: u32) -> Self {
         if tokens > self.quota.capacity() {
@@ -72,6 +76,7 @@ impl Charge {
     }
 
     /// The same charge in another mode.
+    #[inline]
     #[must_use]
     pub const fn with_mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
@@ -84,30 +89,35 @@ impl Charge {
     }
 
     /// Which bucket is charged.
+    #[inline]
     #[must_use]
     pub const fn bucket(&self) -> BucketId {
         self.bucket
     }
 
     /// What fills the bucket.
+    #[inline]
     #[must_use]
     pub const fn quota(&self) -> &Quota {
         &self.quota
     }
 
     /// How many tokens are asked for.
+    #[inline]
     #[must_use]
     pub const fn cost(&self) -> u32 {
         self.cost
     }
 
     /// The most tokens that are still owed after a change of quota.
+    #[inline]
     #[must_use]
     pub const fn ceiling(&self) -> u32 {
         self.ceiling
     }
 
     /// What the charge means for the decision.
+    #[inline]
     #[must_use]
     pub const fn mode(&self) -> Mode {
         self.mode
@@ -136,6 +146,7 @@ impl Charges {
     pub const MAX: usize = 8;
 
     /// No charges yet.
+    #[inline]
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -146,15 +157,18 @@ impl Charges {
     /// # Errors
     ///
     /// If there are eight already.
+    #[inline]
     pub fn push(&mut self, charge: Charge) -> Result<(), TooManyCharges> {
         self.0.try_push(charge).map_err(|_| TooManyCharges)
     }
 
+    #[inline]
     pub(crate) fn as_mut_slice(&mut self) -> &mut [Charge] {
         &mut self.0
     }
 
     /// The charges, in the order in which they were added.
+    #[inline]
     #[must_use]
     pub fn as_slice(&self) -> &[Charge] {
         &self.0

@@ -191,11 +191,14 @@ impl Limiter {
     /// memory store always can, and allocates nothing for it, but for a
     /// place among the readers of the rules on the first decision of a thread.
     pub fn try_check<'a>(&self, subject: &Subject<'_>, op: impl Into<Op<'a>>) -> Option<Verdict> {
-        let op = op.into();
+        self.try_verdict(subject, &op.into())
+    }
+
+    fn try_verdict(&self, subject: &Subject<'_>, op: &Op<'_>) -> Option<Verdict> {
         // Borrowed and not cloned, so that checks on many cores do not meet at one counter.
         let rules = self.0.rules.load();
         let mut picks = Picks::default();
-        self.pick(&rules, subject, &op, &mut picks);
+        self.pick(&rules, subject, op, &mut picks);
         let decision = self.try_decide(&rules, &mut picks, subject)?;
         Some(self.verdict(&rules, &picks, Ok(&decision)))
     }
@@ -253,6 +256,7 @@ impl Limiter {
         self.0.rules.load_full()
     }
 
+    #[inline]
     fn pick(&self, rules: &RuleSet, subject: &Subject<'_>, op: &Op<'_>, picks: &mut Picks) {
         let mut unidentified = |rule: &Compiled| self.count_unidentified(rule);
         rules
@@ -265,6 +269,7 @@ impl Limiter {
     }
 
     /// The decision, if it takes no waiting.
+    #[inline]
     pub(crate) fn try_decide(
         &self,
         rules: &RuleSet,
@@ -281,6 +286,7 @@ impl Limiter {
     }
 
     /// Puts the quotas that users have of their own into the charges; `None` if that takes waiting.
+    #[inline]
     fn try_look_up(
         &self,
         rules: &RuleSet,
@@ -365,6 +371,7 @@ impl Limiter {
         }
     }
 
+    #[inline]
     fn verdict(
         &self,
         rules: &RuleSet,
@@ -376,6 +383,7 @@ impl Limiter {
     }
 
     /// Counts a decision, and logs one that the store did not make.
+    #[inline]
     pub(crate) fn count(
         &self,
         rules: &RuleSet,

@@ -170,6 +170,7 @@ impl Quota {
     }
 
     /// How many tokens a bucket holds, and so the most that may be taken at one moment.
+    #[inline]
     #[must_use]
     pub const fn capacity(&self) -> u32 {
         self.burst
@@ -181,6 +182,7 @@ impl Quota {
         Duration::from_nanos(self.interval)
     }
 
+    #[inline]
     pub(crate) const fn interval_nanos(&self) -> u64 {
         self.interval
     }

@@ -106,6 +106,7 @@ impl Ruling {
 }
 
 /// Whether the decision is a yes; without one, whether the rules are open then.
+#[inline]
 pub(crate) fn admits(rules: &RuleSet, picks: &Picks, decision: Result<&Decision, &Error>) -> bool {
     match decision {
         Ok(decision) => decision.is_admitted(),
@@ -117,6 +118,7 @@ pub(crate) fn admits(rules: &RuleSet, picks: &Picks, decision: Result<&Decision,
 }
 
 /// The verdict on a subject's question.
+#[inline]
 pub(crate) fn verdict(
     rules: &RuleSet,
     picks: &Picks,
@@ -171,6 +173,7 @@ pub(crate) fn verdict(
 }
 
 /// Counts a decision, and says that a rule on trial would have refused.
+#[inline]
 pub(crate) fn count(
     rules: &RuleSet,
     picks: &Picks,

@@ -64,3 +64,14 @@ impl<E> Error<E> {
         }
     }
 }
+
+impl<E> Error<Error<E>> {
+    /// One level, where one guarded call was made inside another.
+    pub fn flatten(self) -> Error<E> {
+        match self {
+            Self::Rejected(rejection) => Error::Rejected(rejection),
+            Self::TimedOut(timed_out) => Error::TimedOut(timed_out),
+            Self::Inner(error) => error,
+        }
+    }
+}

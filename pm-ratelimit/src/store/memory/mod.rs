@@ -78,6 +78,7 @@ impl MemoryStore {
         }
     }
 
+    #[inline]
     fn decide_now(&self, charges: &[Charge], now: Tick) -> Decision {
         match charges {
             [charge] if charge.mode() != Mode::Peek => match self.table.take(charge, now) {
