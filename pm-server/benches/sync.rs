@@ -23,7 +23,7 @@ use pm_server::{
     app::App,
     auth::{self, Keys},
     client::{Connection, Incoming, Options, Token},
-    r#gen as pb, limits,
+    r#gen as pb, limits, overload,
     run::run,
     stack::StackSettings,
     store::Scope,
@@ -71,6 +71,7 @@ async fn serve(folder: &Path) {
     println!("{}", listener.local_addr().unwrap());
     let settings = StackSettings {
         limiter: limiter(&clock),
+        shed: overload::shed(&clock),
         connections: NonZeroU32::MAX,
         trusted_proxies: TrustedProxies::none(),
         allowed_origins: vec![],

@@ -11,6 +11,7 @@ pub mod r#gen;
 mod health;
 mod http;
 pub mod limits;
+pub mod overload;
 pub mod plan;
 mod problem;
 pub mod run;

@@ -17,7 +17,12 @@ use support::moody::{Mood, Moody, mutation};
 async fn a_call_above_100_ms_is_told_of_by_its_name() {
     let (clock, time) = Clock::manual();
     let moody = Moody::new(&clock);
-    let tenant = Tenant::open("acme", Arc::new(moody.clone()), RingLimits::default(), clock);
+    let tenant = Tenant::open(
+        "acme",
+        Arc::new(moody.clone()),
+        RingLimits::default(),
+        clock,
+    );
     let tenant = tenant.await.unwrap();
     let log = Log::capture(tracing::Level::WARN);
     let pass = async |millis| {

@@ -73,7 +73,11 @@ async fn a_write_that_took_too_long_may_have_been_done_and_repeating_it_tells() 
     assert_eq!(repeated.rev, 1);
     let asked = open.log.asked();
     assert_eq!(open.submit(2).await.unwrap().rev, 2);
-    assert_eq!(open.log.asked(), asked + 1, "and nothing is done twice here");
+    assert_eq!(
+        open.log.asked(),
+        asked + 1,
+        "and nothing is done twice here"
+    );
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ use crate::{
     auth::{KeyError, Keys},
     config::{Limits, LimitsError, Serve},
     data_folder::{DataFolder, DataFolderError},
+    overload,
     run::run,
     stack::StackSettings,
     tenant::{Files, Registry, RegistryError, RegistryLimits},
@@ -135,7 +136,7 @@ pub async fn serve(
         tracing::debug!(%error, "the greeting was not written");
     }
 
-    let stack = stack(settings, limiter.clone());
+    let stack = stack(settings, limiter.clone(), &clock);
     tokio::select! {
         summary = run(listener, app, stack, shutdown, signals) => Ok(summary),
         never = keep_reading(&settings.limits, &limiter, hangups) => match never {},
@@ -164,9 +165,10 @@ async fn ready(health: &Health, clock: &Clock) {
     }
 }
 
-fn stack(settings: &Serve, limiter: Limiter) -> StackSettings {
+fn stack(settings: &Serve, limiter: Limiter, clock: &Clock) -> StackSettings {
     StackSettings {
         limiter,
+        shed: overload::shed(clock),
         connections: settings.limits.connections,
         trusted_proxies: settings.trusted_proxies(),
         allowed_origins: settings.allowed_origins.clone(),

@@ -17,7 +17,7 @@ use pm_server::{
     app::App,
     auth::{Claims, Keys, Role},
     domain::{Id, Mutation, Operation},
-    limits,
+    limits, overload,
     stack::{self, StackSettings},
     store::Answer,
     tenant::{MemoryStorage, Registry, RegistryLimits, Storage},
@@ -46,6 +46,7 @@ pub fn limiter<'a>(quotas: impl IntoIterator<Item = (&'a str, Quota)>) -> Limite
 pub fn settings() -> StackSettings {
     StackSettings {
         limiter: limiter([("client", Quota::per_minute(60).burst(1000))]),
+        shed: overload::shed(&Clock::manual().0),
         connections: NonZeroU32::MAX,
         trusted_proxies: TrustedProxies::none(),
         allowed_origins: Vec::new(),
