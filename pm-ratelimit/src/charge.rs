@@ -1,8 +1,9 @@
 use std::fmt;
+use std::num::NonZeroU32;
 
 use arrayvec::ArrayVec;
 
-use crate::Quota;
+use crate::{OnFailure, Quota};
 
 /// Names one bucket: a keyed digest of whose it is and what it limits.
 ///
@@ -42,6 +43,7 @@ pub struct Charge {
     cost: u32,
     ceiling: u32,
     mode: Mode,
+    on_failure: OnFailure,
 }
 
 impl Charge {
@@ -55,6 +57,7 @@ impl Charge {
             cost,
             ceiling: quota.capacity(),
             mode: Mode::Enforce,
+            on_failure: OnFailure::Local,
         }
     }
 
@@ -83,9 +86,32 @@ impl Charge {
         self
     }
 
+    /// The same charge with another answer for when the store cannot decide. Without it,
+    /// [`OnFailure::Local`].
+    #[must_use]
+    pub const fn with_on_failure(mut self, on_failure: OnFailure) -> Self {
+        self.on_failure = on_failure;
+        self
+    }
+
     /// The same charge under another quota, which is its ceiling, too.
     pub(crate) const fn with_quota(self, quota: Quota) -> Self {
-        Self::new(self.bucket, quota, self.cost).with_mode(self.mode)
+        Self {
+            quota,
+            ceiling: quota.capacity(),
+            ..self
+        }
+    }
+
+    /// The same charge of what one of so many replicas may give out on its own.
+    ///
+    /// The ceiling stays that of the whole: it must be the same for all charges of a bucket, and the
+    /// [share](Quota::share) is not.
+    pub(crate) const fn share(self, replicas: NonZeroU32) -> Self {
+        Self {
+            quota: self.quota.share(replicas, self.cost),
+            ..self
+        }
     }
 
     /// Which bucket is charged.
@@ -121,6 +147,12 @@ impl Charge {
     #[must_use]
     pub const fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// What the answer is when the store cannot decide.
+    #[must_use]
+    pub const fn on_failure(&self) -> OnFailure {
+        self.on_failure
     }
 }
 
@@ -204,6 +236,39 @@ pub struct TooManyCharges;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_quota_leaves_everything_else() {
+        let charge = Charge::new(BucketId::from_u128(1), Quota::per_second(9), 2)
+            .with_mode(Mode::Shadow)
+            .with_on_failure(OnFailure::Closed)
+            .with_ceiling(20);
+        let own = charge.with_quota(Quota::per_day(30));
+        assert_eq!((own.cost(), own.mode()), (2, Mode::Shadow));
+        assert_eq!(own.on_failure(), OnFailure::Closed);
+        assert_eq!((own.quota(), own.ceiling()), (&Quota::per_day(30), 30));
+    }
+
+    #[test]
+    fn a_share_divides_rate_and_burst_and_keeps_the_ceiling() {
+        let quota = Quota::per_second(10).burst(10);
+        for (replicas, cost, burst) in [
+            (1, 1, 10),
+            (3, 1, 3),
+            (3, 4, 4),
+            (3, 10, 10),
+            (3, 11, 3),
+            (11, 0, 1),
+            (u32::MAX, 11, 1),
+        ] {
+            let charge = Charge::new(BucketId::from_u128(1), quota, cost).with_ceiling(50);
+            let replicas = NonZeroU32::new(replicas).expect("some");
+            let share = charge.share(replicas);
+            assert_eq!(share.quota().capacity(), burst, "{cost} of {replicas}");
+            assert_eq!(share.quota().interval(), quota.interval() * replicas.get());
+            assert_eq!(share.ceiling(), 50, "the same for all of a bucket");
+        }
+    }
 
     #[test]
     fn eight_charges_fit_and_a_ninth_does_not() {

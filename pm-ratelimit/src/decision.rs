@@ -19,6 +19,9 @@ const NEVER: u64 = u64::MAX;
 /// The reset of a bucket that was not looked at.
 const UNKNOWN: u64 = u64::MAX;
 
+/// What a caller is told to wait where nobody knows, in nanoseconds: a second.
+pub(crate) const BLIND_WAIT: u64 = 1_000_000_000;
+
 impl Outcome {
     /// It fits: `remaining` whole tokens are left, and the bucket is full in `reset` nanoseconds.
     #[inline]
@@ -67,11 +70,29 @@ impl Outcome {
         }
     }
 
+    /// It was not looked at, because the store could not decide and the charge is
+    /// [closed](crate::OnFailure::Closed) then. It counts as one that does not fit, and asking again
+    /// in a second may help.
+    #[must_use]
+    pub const fn closed() -> Self {
+        Self {
+            reset: UNKNOWN,
+            wait: BLIND_WAIT,
+            remaining: 0,
+        }
+    }
+
     /// Whether it was looked at. If not, what remains is told as 0.
     #[inline]
     #[must_use]
     pub const fn is_known(&self) -> bool {
         self.reset != UNKNOWN
+    }
+
+    /// Whether it is refused because the store could not decide.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        !self.is_known() && !self.is_allowed()
     }
 
     /// Whether it fits.

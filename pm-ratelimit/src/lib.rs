@@ -13,6 +13,7 @@ pub mod user_quotas;
 mod axum;
 mod builder;
 mod charge;
+mod complaints;
 mod decision;
 mod error;
 mod explanation;
@@ -51,7 +52,7 @@ pub use self::rules::{
 pub use self::service::RateLimit;
 #[cfg(feature = "redis")]
 pub use self::store::RedisStore;
-pub use self::store::{MemoryStore, RateLimitStore, Refusals};
+pub use self::store::{Fallback, LocalStore, MemoryStore, RateLimitStore, Refusals};
 pub use self::subject::{Subject, User};
 pub use self::telemetry::Stats;
 pub use self::user_quotas::{CachedUserQuotas, Lookup, MemoryUserQuotas, UserQuotas};

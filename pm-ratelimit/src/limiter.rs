@@ -7,6 +7,7 @@ use arc_swap::{ArcSwap, Guard};
 use pm_core::{Clock, Identity, Tick, TrustedProxies};
 
 use crate::builder::LimiterBuilder;
+use crate::complaints::Complaints;
 use crate::headers::Headers;
 use crate::key::{DigestKey, Keys};
 use crate::rules::{Compiled, Picks, RuleSet, Single};
@@ -48,6 +49,7 @@ struct Shared {
     rules: ArcSwap<RuleSet>,
     settings: Settings,
     counters: Arc<Counters>,
+    complaints: Complaints,
 }
 
 #[derive(Clone, Debug)]
@@ -109,6 +111,7 @@ impl Limiter {
             rules: ArcSwap::from_pointee(rules),
             settings,
             counters: Arc::default(),
+            complaints: Complaints::default(),
         }))
     }
 
@@ -133,14 +136,16 @@ impl Limiter {
             rules: ArcSwap::new(self.0.rules.load_full()),
             settings,
             counters: Arc::default(),
+            complaints: Complaints::default(),
         }))
     }
 
     /// The same limiter of one quota with this answer when its store fails; where there are rules,
     /// [they say](crate::Rule::if_store_fails). A memory store never fails.
     ///
-    /// Without it, the answer is [`OnFailure::Open`]. Either way the verdict says that it is
-    /// [degraded](crate::Allowed::degraded), and a warning is logged.
+    /// Without it, the answer is [`OnFailure::Local`]. Either way the verdict says that it is
+    /// [degraded](crate::Allowed::degraded), and a warning is logged: not for each request, but when
+    /// it begins.
     #[must_use]
     pub fn with_on_failure(self, on_failure: OnFailure) -> Self {
         self.with_single(|single| single.on_failure = on_failure)
@@ -195,8 +200,7 @@ impl Limiter {
     }
 
     fn try_verdict(&self, subject: &Subject<'_>, op: &Op<'_>) -> Option<Verdict> {
-        // Borrowed and not cloned, so that checks on many cores do not meet at one counter.
-        let rules = self.0.rules.load();
+        let rules = self.version();
         let mut picks = Picks::default();
         self.pick(&rules, subject, op, &mut picks);
         let decision = self.try_decide(&rules, &mut picks, subject)?;
@@ -252,8 +256,10 @@ impl Limiter {
         &self.0.settings
     }
 
-    pub(crate) fn version(&self) -> Arc<RuleSet> {
-        self.0.rules.load_full()
+    /// The rules that are in force: borrowed and not cloned, so that requests on many cores do not
+    /// meet at one counter.
+    pub(crate) fn version(&self) -> Guard<Arc<RuleSet>> {
+        self.0.rules.load()
     }
 
     #[inline]
@@ -391,11 +397,8 @@ impl Limiter {
         decision: Result<&Decision, &Error>,
     ) {
         if let Err(error) = decision {
-            tracing::warn!(
-                admitted = ruling::admits(rules, picks, decision),
-                error = ?error,
-                "the rate limit store failed, deciding without it"
-            );
+            let Settings { store, clock, .. } = &self.0.settings;
+            self.0.complaints.hear(error, store.state(), clock.now());
         }
         ruling::count(rules, picks, decision, &self.0.counters);
     }

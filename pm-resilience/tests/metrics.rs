@@ -2,86 +2,57 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
-use std::future::{Future, pending};
-use std::io;
-use std::num::NonZeroU32;
+use std::future::ready;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Waker};
 use std::time::Duration;
 
-use futures_util::stream;
 use metrics::{
-    Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
     with_local_recorder,
 };
 use pm_core::Clock;
-use pm_resilience::health::{Check, Health};
-use pm_resilience::shutdown::{Kind, Shutdown, ShutdownSettings, Signal};
+use pm_resilience::breaker::{Breaker, BreakerSettings, KeyedBreakers, Mode};
+use pm_resilience::slow_log::Operation;
 use pm_resilience::{
-    Bulkhead, BulkheadSettings, Limit, LimitSettings, Priority, Shed, ShedSettings, telemetry,
+    Budget, Class, Deadline, Fallback, Outcome, Retry, RetrySettings, SlowLog, SlowLogSettings,
+    telemetry,
 };
 
-/// The series: numbers of counters, bits of gauges, numbers of samples.
 #[derive(Default)]
-struct Series(Mutex<BTreeMap<String, Arc<Number>>>);
-
-#[derive(Default)]
-struct Number(AtomicU64);
-
-impl HistogramFn for Number {
-    fn record(&self, _: f64) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
+struct Series(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
 
 impl Series {
-    fn number(&self, key: &Key) -> Arc<Number> {
-        let labels: Vec<_> = key
+    fn of(&self, key: &Key) -> Arc<AtomicU64> {
+        let labels: Vec<String> = key
             .labels()
-            .map(|l| format!("{}={}", l.key(), l.value()))
+            .map(|label| format!("{}={}", label.key(), label.value()))
             .collect();
         let name = format!("{}{{{}}}", key.name(), labels.join(","));
-        Arc::clone(self.0.lock().unwrap().entry(name).or_default())
+        Arc::clone(self.0.lock().expect("sound").entry(name).or_default())
     }
 
-    fn count(&self, name: &str, labels: &str) -> u64 {
-        let series = self.0.lock().unwrap();
-        let key = format!("{name}{{{labels}}}");
-        let number = series
-            .get(&key)
-            .unwrap_or_else(|| panic!("no {key} in {:?}", series.keys()));
-        number.0.load(Ordering::SeqCst)
+    /// Those of this name that are not 0, and how many are.
+    fn read(&self, name: &str, value: impl Fn(u64) -> f64) -> (Vec<(String, f64)>, usize) {
+        let series = self.0.lock().expect("sound");
+        let of = series
+            .iter()
+            .filter(|(series, _)| series.starts_with(&format!("{name}{{")));
+        let (zero, others): (Vec<_>, Vec<_>) = of
+            .map(|(series, bits)| {
+                let labels = series[name.len() + 1..series.len() - 1].to_owned();
+                (labels, value(bits.load(Ordering::Relaxed)))
+            })
+            .partition(|(_, value)| *value == 0.0);
+        (others, zero.len())
     }
 
-    fn gauge(&self, name: &str, labels: &str) -> f64 {
-        f64::from_bits(self.count(name, labels))
-    }
-}
-
-struct Word(Arc<Number>);
-
-impl metrics::GaugeFn for Word {
-    fn increment(&self, value: f64) {
-        self.set(f64::from_bits(self.0.0.load(Ordering::SeqCst)) + value);
+    fn gauges(&self) -> (Vec<(String, f64)>, usize) {
+        self.read(telemetry::BREAKER_STATE, f64::from_bits)
     }
 
-    fn decrement(&self, value: f64) {
-        self.increment(-value);
-    }
-
-    fn set(&self, value: f64) {
-        self.0.0.store(value.to_bits(), Ordering::SeqCst);
-    }
-}
-
-impl metrics::CounterFn for Word {
-    fn increment(&self, value: u64) {
-        self.0.0.fetch_add(value, Ordering::SeqCst);
-    }
-
-    fn absolute(&self, value: u64) {
-        self.0.0.fetch_max(value, Ordering::SeqCst);
+    fn counters(&self, name: &str) -> (Vec<(String, f64)>, usize) {
+        self.read(name, |count| count as f64)
     }
 }
 
@@ -91,150 +62,172 @@ impl Recorder for Series {
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        Counter::from_arc(Arc::new(Word(self.number(key))))
+        Counter::from_arc(self.of(key))
     }
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::from_arc(Arc::new(Word(self.number(key))))
+        Gauge::from_arc(self.of(key))
     }
 
-    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::from_arc(self.number(key))
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
     }
 }
 
-#[test]
-fn permits_are_counted() {
-    let series = Series::default();
-    with_local_recorder(&series, || {
-        let one = BulkheadSettings {
-            max: NonZeroU32::MIN,
-            ..BulkheadSettings::default()
-        };
-        let bulkhead = Bulkhead::new("db", one);
-        let held = bulkhead.try_acquire().unwrap();
-        assert!(bulkhead.try_acquire().is_err());
-        assert_eq!(
-            series.gauge(telemetry::GATE_IN_FLIGHT, "gate=bulkhead,name=db"),
-            1.0
-        );
-        drop(held);
+fn labelled(pairs: &[(&str, f64)]) -> Vec<(String, f64)> {
+    pairs
+        .iter()
+        .map(|(labels, value)| ((*labels).to_owned(), *value))
+        .collect()
+}
 
-        let limit = Limit::new("api", LimitSettings::default()).unwrap();
-        let shed = Shed::new(limit, ShedSettings::default()).unwrap();
-        let _held: Vec<_> = std::iter::from_fn(|| shed.try_acquire(Priority::Low).ok()).collect();
+#[test]
+fn trap_g_exactly_one_series_of_the_state_is_one() {
+    let series = Series::default();
+    let (clock, time) = Clock::manual();
+    let breaker = with_local_recorder(&series, || {
+        let breaker = Breaker::new("db", BreakerSettings::new()).unwrap();
+        breaker.with_clock(clock)
     });
-    assert_eq!(
-        series.gauge(telemetry::GATE_IN_FLIGHT, "gate=bulkhead,name=db"),
-        0.0
-    );
-    assert_eq!(
-        series.count(telemetry::GATE_ADMITTED, "gate=bulkhead,name=db"),
-        1
-    );
-    let full = "gate=bulkhead,name=db,reason=full";
-    assert_eq!(series.count(telemetry::GATE_REJECTED, full), 1);
-    assert_eq!(
-        series.count(telemetry::GATE_ADMITTED, "gate=limit,name=api"),
-        12
-    );
-    assert_eq!(series.gauge(telemetry::LIMIT_CALLS, "name=api"), 20.0);
-    assert_eq!(
-        series.count(telemetry::SHED_REFUSED, "name=api,priority=low"),
-        1
-    );
-    assert_eq!(
-        series.count(telemetry::SHED_REFUSED, "name=api,priority=high"),
-        0
-    );
-}
-
-#[test]
-fn checks_are_counted() {
-    let series = Series::default();
-    let mut cx = Context::from_waker(Waker::noop());
-    with_local_recorder(&series, || {
-        let (clock, time) = Clock::manual();
-        let health = Health::builder()
-            .check(Check::critical("works", || async {
-                Ok::<_, io::Error>(())
-            }))
-            .check(Check::degraded("hangs", pending::<Result<(), io::Error>>))
-            .clock(clock)
-            .build()
-            .unwrap();
-        let mut run = Box::pin(health.run());
-        for _ in 0..4 {
-            assert!(run.as_mut().poll(&mut cx).is_pending());
-            time.advance(Duration::from_secs(2));
+    let stands_at = |state: &str| {
+        let expected = labelled(&[(&format!("breaker=db,state={state}"), 1.0)]);
+        assert_eq!(series.gauges(), (expected, 5), "{state}");
+    };
+    for _round in 0..3 {
+        stands_at("closed");
+        let late = breaker.try_acquire().unwrap();
+        for _ in 0..5 {
+            breaker.try_acquire().unwrap().settle(Outcome::Failure);
         }
-    });
-    assert_eq!(series.gauge(telemetry::HEALTH_UP, "check=works"), 1.0);
+        stands_at("open");
+        assert!(breaker.try_acquire().is_err());
+        time.advance(Duration::from_secs(30));
+        let probe = breaker.try_acquire().unwrap();
+        stands_at("half_open");
+        assert!(breaker.try_acquire().is_err());
+        late.settle(Outcome::Success);
+        time.advance(Duration::from_secs(10));
+        let another = breaker.try_acquire().unwrap();
+        stands_at("half_open");
+        drop(probe);
+        another.settle(Outcome::Success);
+        stands_at("closed");
+        breaker.force_open("drill");
+        stands_at("forced_open");
+        assert!(breaker.try_acquire().is_err());
+        breaker.force_close("drill");
+        stands_at("forced_closed");
+        breaker
+            .reload(BreakerSettings::new().with_mode(Mode::Disabled))
+            .unwrap();
+        breaker.release();
+        stands_at("disabled");
+        breaker.reload(BreakerSettings::new()).unwrap();
+    }
+    let transitions = labelled(&[
+        ("breaker=db,to=closed", 6.0),
+        ("breaker=db,to=disabled", 3.0),
+        ("breaker=db,to=forced_closed", 3.0),
+        ("breaker=db,to=forced_open", 3.0),
+        ("breaker=db,to=half_open", 6.0),
+        ("breaker=db,to=open", 3.0),
+    ]);
     assert_eq!(
-        series.count(telemetry::HEALTH_CHECKS, "check=works,outcome=passed"),
-        2
+        series.counters(telemetry::BREAKER_TRANSITIONS),
+        (transitions, 0)
     );
-    assert_eq!(
-        series.count(telemetry::HEALTH_CHECKS, "check=hangs,outcome=timed_out"),
-        1
-    );
-    assert_eq!(
-        series.count(telemetry::HEALTH_CHECK_SECONDS, "check=hangs"),
-        1
-    );
+    let rejected = labelled(&[
+        ("breaker=db,reason=forced_open", 3.0),
+        ("breaker=db,reason=open", 3.0),
+        ("breaker=db,reason=probing", 3.0),
+    ]);
+    assert_eq!(series.counters(telemetry::BREAKER_REJECTED), (rejected, 0));
+    let ignored = labelled(&[("breaker=db", 3.0 + 3.0)]);
+    assert_eq!(series.counters(telemetry::BREAKER_IGNORED).0, ignored);
+    drop(breaker);
+    assert_eq!(series.gauges(), (vec![], 6), "it stands nowhere");
 }
 
 #[test]
-fn a_shutdown_counts_what_it_drained_and_cut_before_hooks_flush_it() {
-    let series = Arc::new(Series::default());
-    let mut cx = Context::from_waker(Waker::noop());
-    with_local_recorder(&*series.clone(), || {
-        let (clock, time) = Clock::manual();
-        let settings = ShutdownSettings::default();
-        let mut shutdown = Shutdown::new(settings).unwrap().with_clock(clock);
-        let flush = {
-            let series = series.clone();
-            async move {
-                let cut = "kind=request,outcome=cut";
-                assert_eq!(series.count(telemetry::SHUTDOWN_ENDED, cut), 1);
+fn breakers_by_key_are_counted_together() {
+    let series = Series::default();
+    let breakers = with_local_recorder(&series, || {
+        KeyedBreakers::new("hosts", BreakerSettings::new(), 10.try_into().unwrap()).unwrap()
+    });
+    for key in 0..7 {
+        let breaker = breakers.get(&key);
+        for _ in 0..key {
+            if let Ok(permit) = breaker.try_acquire() {
+                permit.settle(Outcome::Failure);
             }
-        };
-        shutdown
-            .hook("flush", Duration::from_secs(1), flush)
-            .unwrap();
-        let drain = shutdown.drain();
-        let _hung = drain.hold(Kind::Request);
-        let finishes = drain.hold(Kind::Request);
-        let mut run = Box::pin(shutdown.run(stream::iter([Signal::Terminate])));
-        assert!(run.as_mut().poll(&mut cx).is_pending());
-        drop(finishes);
-        for seconds in [5, 15, 3] {
-            let phase = drain.phase();
-            assert_eq!(
-                series.gauge(
-                    telemetry::SHUTDOWN_PHASE,
-                    &format!("phase={}", phase.as_str())
-                ),
-                1.0
-            );
-            time.advance(Duration::from_secs(seconds));
-            assert!(run.as_mut().poll(&mut cx).is_pending());
         }
-        time.advance(Duration::from_secs(1));
-        assert!(run.as_mut().poll(&mut cx).is_ready());
+    }
+    let states = labelled(&[
+        ("breaker=hosts,state=closed", 5.0),
+        ("breaker=hosts,state=open", 2.0),
+    ]);
+    assert_eq!(series.gauges(), (states, 4));
+    assert_eq!(series.counters(telemetry::BREAKER_OBSERVED), (vec![], 1));
+}
+
+#[test]
+fn the_readme_lists_every_metric() {
+    let readme = include_str!("../README.md");
+    for name in [
+        telemetry::BREAKER_STATE,
+        telemetry::BREAKER_TRANSITIONS,
+        telemetry::BREAKER_REJECTED,
+        telemetry::BREAKER_OBSERVED,
+        telemetry::BREAKER_IGNORED,
+        telemetry::RETRIES,
+        telemetry::HEDGES,
+        telemetry::FALLBACKS,
+        telemetry::SLOW_OPERATIONS,
+    ] {
+        assert!(
+            readme.contains(&format!("`{name}`")),
+            "{name} is not in the README"
+        );
+    }
+}
+
+#[test]
+fn what_is_decided_about_calls_is_counted_by_outcome() {
+    let series = Series::default();
+    let (clock, _) = Clock::manual();
+    with_local_recorder(&series, || {
+        let budget = Budget::percent(100).with_clock(clock.clone());
+        let retry = Retry::new("r", RetrySettings::new(), budget).unwrap();
+        let retry = retry.with_clock(clock.clone());
+        retry.begin();
+        let soon = Deadline::at(clock.now());
+        let asks = |after| Outcome::Retryable { after };
+        for (attempt, outcome, deadline) in [
+            (1, Outcome::Success, None),
+            (3, asks(None), None),
+            (1, asks(Some(Duration::MAX)), None),
+            (1, asks(None), Some(soon)),
+            (1, asks(None), None),
+            (1, asks(None), None),
+        ] {
+            let _ = retry.decide(attempt, outcome, deadline);
+        }
+        let fallback = Fallback::new("f", 0);
+        let fails = fallback.run(ready(Err::<(), ()>(())), |()| ready(Ok(())));
+        assert!(pm_testing::drive(fails).is_err());
+        let log = SlowLog::new("s", SlowLogSettings::default()).unwrap();
+        log.note(&Operation::new("a", Class::Read, Duration::from_secs(1)));
     });
-    assert_eq!(
-        series.count(telemetry::SHUTDOWN_ENDED, "kind=request,outcome=drained"),
-        1
-    );
-    assert_eq!(series.count(telemetry::SHUTDOWN_HOOKS, "outcome=done"), 1);
-    assert_eq!(
-        series.count(telemetry::SHUTDOWN_PHASE_SECONDS, "phase=draining"),
-        1
-    );
-    assert_eq!(
-        series.gauge(telemetry::SHUTDOWN_PHASE, "phase=draining"),
-        0.0
-    );
-    assert_eq!(series.gauge(telemetry::SHUTDOWN_PHASE, "phase=ended"), 1.0);
+    let retries = [
+        ("name=r,outcome=attempts", 1.0),
+        ("name=r,outcome=budget", 1.0),
+        ("name=r,outcome=deadline", 1.0),
+        ("name=r,outcome=patience", 1.0),
+        ("name=r,outcome=retried", 1.0),
+    ];
+    assert_eq!(series.counters(telemetry::RETRIES).0, labelled(&retries));
+    let fallbacks = labelled(&[("name=f,outcome=full", 1.0)]);
+    assert_eq!(series.counters(telemetry::FALLBACKS).0, fallbacks);
+    let slow = labelled(&[("name=s", 1.0)]);
+    assert_eq!(series.counters(telemetry::SLOW_OPERATIONS).0, slow);
 }

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use pm_core::Clock;
 use pm_ratelimit::{By, Limiter, MemoryStore, Op, Rule, Rules, Stage, Subject};
 
 use super::peers::{self, AxumGcra, GENEROUS, Limitador};
@@ -110,6 +111,7 @@ pub(super) fn three_rules() -> Race {
         );
     let ours = Limiter::builder(rules)
         .store(MemoryStore::bounded(3 * KEYS as usize))
+        .clock(Clock::counter())
         .build()
         .expect("valid rules");
     let decide = move |key: u64| {

@@ -12,7 +12,7 @@ use axum_core_0_4::extract::FromRequestParts;
 use futures_util::FutureExt;
 use http::request::Parts;
 use http::{Request, Response};
-use pm_core::PeerAddr;
+use pm_core::{Clock, PeerAddr};
 use pm_ratelimit::headers::Headers;
 use pm_ratelimit::{By, Limiter, MemoryStore, RateLimitLayer, Rule, Rules, Stage};
 use tower::{Layer, Service, service_fn};
@@ -66,6 +66,7 @@ fn ours(headers: Headers) -> RateLimitLayer {
     let rules = Rules::new().rule("client", Rule::always().by(By::Client).quota(GENEROUS));
     let limiter = Limiter::builder(rules)
         .store(MemoryStore::bounded(CLIENTS as usize))
+        .clock(Clock::counter())
         .headers(headers)
         .build();
     limiter.expect("valid rules").layer(Stage::Edge)

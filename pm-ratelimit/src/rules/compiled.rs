@@ -334,6 +334,7 @@ impl Compiled {
         Charge::new(bucket, quota, self.cost.saturating_mul(cost))
             .with_ceiling(self.ceiling)
             .with_mode(mode)
+            .with_on_failure(self.on_failure)
     }
 }
 

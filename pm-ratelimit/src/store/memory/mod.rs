@@ -1,3 +1,4 @@
+mod mirror;
 mod table;
 mod terms;
 

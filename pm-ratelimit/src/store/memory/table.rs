@@ -23,6 +23,7 @@
 //!   it may be that bucket, charged with a reading of the clock from before it was full again.
 
 mod address;
+mod raise;
 mod receipt;
 mod shard;
 
@@ -252,13 +253,7 @@ impl Table {
     /// Charges the shared bucket. The shard's lock is held, so that nobody gets a place meanwhile
     /// without seeing the charge.
     fn share<'a>(&self, address: &Address<'a>, term: &Term, cost: u32, now: Tick) -> Answer<'a> {
-        if self.overflowed.fetch_add(1, Ordering::Relaxed) == 0 {
-            tracing::warn!(
-                places = self.places(),
-                "the rate limit store is full of limited subjects, new ones share buckets from \
-                 here on: make room for more"
-            );
-        }
+        self.overflow();
         let word = address.shared;
         let mut before = word.load(Ordering::Acquire);
         loop {
@@ -276,6 +271,17 @@ impl Table {
                 }
                 Err(changed) => before = changed,
             }
+        }
+    }
+
+    /// A bucket has no place of its own.
+    fn overflow(&self) {
+        if self.overflowed.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(
+                places = self.places(),
+                "the rate limit store is full of limited subjects, new ones share buckets from \
+                 here on: make room for more"
+            );
         }
     }
 
