@@ -4,12 +4,12 @@ use std::time::Duration;
 use pm_core::Tick;
 use pm_core::degrade::State;
 
-use crate::Error;
+use crate::{Error, PolicyName};
 
 /// How long nothing more is said.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// Says that a store fails, but not for each request that it fails: one line a minute at most, and
+/// Says that something fails, but not for each request that it fails: one line a minute at most, and
 /// none while a switch has said so.
 #[derive(Debug, Default)]
 pub(crate) struct Complaints {
@@ -21,7 +21,7 @@ pub(crate) struct Complaints {
 
 impl Complaints {
     /// The store, which is in this state, did not decide.
-    pub(crate) fn hear(&self, error: &Error, state: State, now: Tick) {
+    pub(crate) fn hear_of_store(&self, error: &Error, state: State, now: Tick) {
         match self.is_due(state, now) {
             Some(unsaid) => tracing::warn!(
                 ?error,
@@ -29,6 +29,24 @@ impl Complaints {
                 "the rate limit store failed, deciding without it"
             ),
             None => tracing::debug!(?error, "the rate limit store failed, deciding without it"),
+        }
+    }
+
+    /// The quota that a user has by this rule cannot be told.
+    pub(crate) fn hear_of_quota(&self, error: &Error, rule: &PolicyName, now: Tick) {
+        let policy = rule.as_str();
+        match self.is_due(State::Up, now) {
+            Some(unsaid) => tracing::warn!(
+                policy,
+                ?error,
+                unsaid,
+                "the quota of a user cannot be looked up, deciding by that of the rule"
+            ),
+            None => tracing::debug!(
+                policy,
+                ?error,
+                "the quota of a user cannot be looked up, deciding by that of the rule"
+            ),
         }
     }
 

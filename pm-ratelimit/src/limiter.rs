@@ -49,7 +49,8 @@ struct Shared {
     rules: ArcSwap<RuleSet>,
     settings: Settings,
     counters: Arc<Counters>,
-    complaints: Complaints,
+    store_complaints: Complaints,
+    quota_complaints: Complaints,
 }
 
 #[derive(Clone, Debug)]
@@ -111,7 +112,8 @@ impl Limiter {
             rules: ArcSwap::from_pointee(rules),
             settings,
             counters: Arc::default(),
-            complaints: Complaints::default(),
+            store_complaints: Complaints::default(),
+            quota_complaints: Complaints::default(),
         }))
     }
 
@@ -136,7 +138,8 @@ impl Limiter {
             rules: ArcSwap::new(self.0.rules.load_full()),
             settings,
             counters: Arc::default(),
-            complaints: Complaints::default(),
+            store_complaints: Complaints::default(),
+            quota_complaints: Complaints::default(),
         }))
     }
 
@@ -367,11 +370,7 @@ impl Limiter {
                     // What is owed under a quota that cannot be looked up now is not forgiven.
                     *charge = charge.with_ceiling(u32::MAX);
                     self.0.counters.lookup_failed();
-                    tracing::warn!(
-                        policy = rule.as_str(),
-                        error = ?error,
-                        "the quota of a user cannot be looked up, deciding by that of the rule"
-                    );
+                    self.0.quota_complaints.hear_of_quota(&error, rule, now);
                 }
             }
         }
@@ -398,7 +397,8 @@ impl Limiter {
     ) {
         if let Err(error) = decision {
             let Settings { store, clock, .. } = &self.0.settings;
-            self.0.complaints.hear(error, store.state(), clock.now());
+            let complaints = &self.0.store_complaints;
+            complaints.hear_of_store(error, store.state(), clock.now());
         }
         ruling::count(rules, picks, decision, &self.0.counters);
     }

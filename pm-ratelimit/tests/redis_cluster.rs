@@ -12,8 +12,8 @@ use pm_core::degrade::State;
 use pm_core::redis::{Endpoint, Options, Redis};
 use pm_core::{Clock, Tick};
 use pm_ratelimit::{
-    BucketId, By, Charge, Charges, Decision, Error, Limiter, Mode, OnFailure, Quota,
-    RateLimitStore, RedisStore, Rule, Rules, Subject, Verdict,
+    BucketId, By, Charge, Charges, Decision, Error, Fallback, Limiter, MemoryStore, Mode,
+    OnFailure, Quota, RateLimitStore, RedisStore, Rule, Rules, Subject, Verdict,
 };
 use pm_testing::{Log, RedisCluster};
 use tracing::Level;
@@ -265,150 +265,220 @@ async fn refusals_neither_use_a_shared_bucket_up_nor_let_it_give_more() {
     assert!(refused > admitted, "they did not even try");
 }
 
-/// Everybody who asks, in turn; and what happened to each, and when.
-#[derive(Default)]
+const USERS: usize = 8;
+const BURST: u32 = 10;
+const PER_SECOND: u32 = 40;
+/// What a replica may not have heard of, at most.
+const LAG: Duration = Duration::from_millis(100);
+
+/// All users ask all the time, while a primary is killed and its replica takes over.
+#[derive(Debug)]
+struct Failover {
+    began: Tick,
+    killed: Tick,
+    back: Tick,
+    ended: Tick,
+    seen: Seen,
+}
+
+#[derive(Debug, Default)]
 struct Seen {
     /// By user, the moments at which they were admitted.
     admitted: [Vec<Tick>; USERS],
     longest: Duration,
-    degraded: u32,
+    /// Verdicts without the store, by whether they admit.
+    allowed: u32,
+    refused: u32,
 }
-
-const USERS: usize = 8;
 
 impl Seen {
     fn add(&mut self, user: usize, at: Tick, took: Duration, verdict: &Verdict) {
         self.longest = self.longest.max(took);
         match verdict {
             Verdict::Allowed(allowed) => {
-                assert!(!allowed.degraded(), "closed while the store is down");
+                self.allowed += u32::from(allowed.degraded());
                 self.admitted[user].push(at);
             }
-            Verdict::Refused(refused) => self.degraded += u32::from(refused.degraded()),
+            Verdict::Refused(refused) => self.refused += u32::from(refused.degraded()),
             Verdict::Never(never) => panic!("{never:?}"),
         }
     }
 }
 
+impl Failover {
+    async fn under_load(cluster: RedisCluster, redis: &Redis, limiter: &Limiter) -> Self {
+        let clock = Clock::system();
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let done = Arc::new(AtomicBool::new(false));
+        let began = clock.now();
+        let load: Vec<_> = (0..USERS)
+            .map(|user| {
+                let (limiter, clock) = (limiter.clone(), clock.clone());
+                let (seen, done) = (Arc::clone(&seen), Arc::clone(&done));
+                tokio::spawn(async move {
+                    let name = format!("user {user}");
+                    while !done.load(Ordering::Relaxed) {
+                        let asked = clock.now();
+                        let verdict = limiter.check(&Subject::user(&name), 1).await;
+                        let answered = clock.now();
+                        let took = answered.saturating_duration_since(asked);
+                        seen.lock()
+                            .expect("no panic")
+                            .add(user, answered, took, &verdict);
+                        clock
+                            .sleep_until(clock.now() + Duration::from_millis(2))
+                            .await;
+                    }
+                })
+            })
+            .collect();
+        let pause = |millis| clock.sleep_until(clock.now() + Duration::from_millis(millis));
+        pause(1_000).await;
+
+        let keys = cluster
+            .nodes()
+            .iter()
+            .map(|node| node.ask(&["KEYS", "pm:ratelimit:*"]));
+        let keys: String = keys.collect::<Vec<_>>().join("\n");
+        let victim = keys
+            .lines()
+            .find(|key| !key.is_empty())
+            .expect("a bucket")
+            .to_owned();
+        let mut changes = redis.changes();
+        let killed = clock.now();
+        let killing = tokio::task::spawn_blocking(move || {
+            let mut cluster = cluster;
+            cluster.kill_primary_of(&victim);
+            cluster
+        });
+        let cluster = killing.await.expect("no panic");
+        let switched = async {
+            changes.until(State::Down).await;
+            changes.until(State::Up).await;
+        };
+        clock
+            .within(PATIENT, switched)
+            .await
+            .expect("a replica takes over");
+        let back = clock.now();
+        pause(1_000).await;
+        done.store(true, Ordering::Relaxed);
+        for task in load {
+            task.await.expect("no panic");
+        }
+        let ended = clock.now();
+        // A deadline may have been missed just now.
+        clock
+            .within(PATIENT, changes.until(State::Up))
+            .await
+            .expect("nobody asks any more");
+        drop(cluster);
+        let seen = std::mem::take(&mut *seen.lock().expect("no panic"));
+        Self {
+            began,
+            killed,
+            back,
+            ended,
+            seen,
+        }
+    }
+
+    /// Each user was admitted no more often than the quota says, what the replica had not heard of,
+    /// and `extra`; and once it had taken over, was admitted again.
+    fn keeps_the_quota(&self, deadline: Duration, extra: u64) {
+        for (user, admitted) in self.seen.admitted.iter().enumerate() {
+            let lost = admitted.iter().filter(|&&at| {
+                at <= self.killed + deadline && self.killed.saturating_duration_since(at) < LAG
+            });
+            let time = self
+                .ended
+                .saturating_duration_since(self.began)
+                .as_secs_f64();
+            let most = f64::from(BURST)
+                + f64::from(PER_SECOND) * time
+                + lost.count() as f64
+                + extra as f64;
+            assert!(
+                admitted.len() as f64 <= most,
+                "{} of {most} for {user}",
+                admitted.len()
+            );
+            let again = admitted.iter().filter(|&&at| at > self.back).count();
+            assert!(again > 0, "user {user} is not admitted again");
+        }
+    }
+
+    fn kept_nobody_waiting(&self, deadline: Duration) {
+        let longest = self.seen.longest;
+        assert!(
+            longest < deadline + SCHEDULING,
+            "somebody waited {longest:?}"
+        );
+    }
+}
+
+fn failover_rules(on_failure: OnFailure) -> Rules {
+    let rule = |by| Rule::always().by(by).if_store_fails(on_failure);
+    let quota = Quota::per_second(PER_SECOND).burst(BURST);
+    Rules::new().rule("user", rule(By::User).quota(quota)).rule(
+        "everyone",
+        rule(By::Everyone).quota(Quota::per_second(100_000)),
+    )
+}
+
+/// One line each time that the switch was thrown, but for the first time, which is the beginning;
+/// and nothing else. It may fall again, where the replica that took over misses a deadline.
+fn a_line_for_each_switch(log: &Log, redis: &Redis) {
+    let (stats, lines) = (redis.stats(), log.lines());
+    assert_eq!(stats.risen, stats.fallen + 1, "it is up: {lines:#?}");
+    let said = |text: &str| lines.iter().filter(|line| line.contains(text)).count() as u64;
+    assert_eq!(said("down: "), stats.fallen, "{lines:#?}");
+    assert_eq!(said("back: "), stats.fallen, "{lines:#?}");
+    assert_eq!(lines.len() as u64, 2 * stats.fallen, "{lines:#?}");
+}
+
 /// On one thread, the one that the log is taken from.
 #[tokio::test]
 async fn over_a_failover_the_limits_hold_and_nobody_waits() {
-    const DEADLINE: Duration = Duration::from_millis(100);
-    // What a replica may not have heard of, at most.
-    const LAG: Duration = Duration::from_millis(100);
+    let deadline = Duration::from_millis(100);
     let log = Log::capture(Level::WARN);
     let cluster = RedisCluster::start();
-    let redis = connect(&cluster, DEADLINE).await;
-    let (burst, per_second) = (10u32, 40u32);
-    let quota = Quota::per_second(per_second).burst(burst);
-    let rule = |by| Rule::always().by(by).if_store_fails(OnFailure::Closed);
-    let rules = Rules::new().rule("user", rule(By::User).quota(quota)).rule(
-        "everyone",
-        rule(By::Everyone).quota(Quota::per_second(100_000)),
-    );
-    let limiter = Limiter::builder(rules)
+    let redis = connect(&cluster, deadline).await;
+    let limiter = Limiter::builder(failover_rules(OnFailure::Closed))
         .store(RedisStore::new(redis.clone()))
         .build()
         .expect("valid rules");
+    let failover = Failover::under_load(cluster, &redis, &limiter).await;
+    failover.kept_nobody_waiting(deadline);
+    failover.keeps_the_quota(deadline, 0);
+    assert!(failover.seen.refused > 0, "nobody noticed");
+    assert_eq!(failover.seen.allowed, 0, "closed while the store is down");
+    let fallen = redis.stats().fallen;
+    assert!((1..=3).contains(&fallen), "it fell {fallen} times");
+    a_line_for_each_switch(&log, &redis);
+}
 
-    let clock = Clock::system();
-    let seen = Arc::new(Mutex::new(Seen::default()));
-    let done = Arc::new(AtomicBool::new(false));
-    let began = clock.now();
-    let load: Vec<_> = (0..USERS)
-        .map(|user| {
-            let (limiter, clock) = (limiter.clone(), clock.clone());
-            let (seen, done) = (Arc::clone(&seen), Arc::clone(&done));
-            tokio::spawn(async move {
-                let name = format!("user {user}");
-                while !done.load(Ordering::Relaxed) {
-                    let asked = clock.now();
-                    let verdict = limiter.check(&Subject::user(&name), 1).await;
-                    let answered = clock.now();
-                    let took = answered.saturating_duration_since(asked);
-                    seen.lock()
-                        .expect("no panic")
-                        .add(user, answered, took, &verdict);
-                    clock
-                        .sleep_until(clock.now() + Duration::from_millis(2))
-                        .await;
-                }
-            })
-        })
-        .collect();
-    let pause = |millis| clock.sleep_until(clock.now() + Duration::from_millis(millis));
-    pause(1_000).await;
-
-    let keys = cluster
-        .nodes()
-        .iter()
-        .map(|node| node.ask(&["KEYS", "pm:ratelimit:*"]));
-    let keys: String = keys.collect::<Vec<_>>().join("\n");
-    let victim = keys
-        .lines()
-        .find(|key| !key.is_empty())
-        .expect("a bucket")
-        .to_owned();
-    let mut changes = redis.changes();
-    let killed = clock.now();
-    let cluster = tokio::task::spawn_blocking(move || {
-        let mut cluster = cluster;
-        cluster.kill_primary_of(&victim);
-        cluster
-    });
-    let cluster = cluster.await.expect("no panic");
-    let switched = async {
-        changes.until(State::Down).await;
-        changes.until(State::Up).await;
-    };
-    clock
-        .within(PATIENT, switched)
+/// With the deadline that there is without settings.
+#[tokio::test]
+async fn over_a_failover_a_fallback_goes_on_admitting_and_nobody_waits() {
+    let log = Log::capture(Level::WARN);
+    let cluster = RedisCluster::start();
+    let endpoint = Endpoint::cluster(cluster.urls()).expect("addresses");
+    let redis = Redis::connect(endpoint, Options::new())
         .await
-        .expect("a replica takes over");
-    let back = clock.now();
-    pause(1_000).await;
-    done.store(true, Ordering::Relaxed);
-    for task in load {
-        task.await.expect("no panic");
-    }
-    let ended = clock.now();
-    drop(cluster);
-
-    let seen = seen.lock().expect("no panic");
-    assert!(
-        seen.longest < DEADLINE + SCHEDULING,
-        "somebody waited {:?}",
-        seen.longest
-    );
-    assert!(seen.degraded > 0, "nobody noticed");
-    for (user, admitted) in seen.admitted.iter().enumerate() {
-        let lost = admitted
-            .iter()
-            .filter(|&&at| at <= killed + DEADLINE && killed.saturating_duration_since(at) < LAG);
-        let time = ended.saturating_duration_since(began).as_secs_f64();
-        let most = f64::from(burst) + f64::from(per_second) * time + lost.count() as f64;
-        assert!(
-            admitted.len() as f64 <= most,
-            "{} of {most} for {user}",
-            admitted.len()
-        );
-        let again = admitted.iter().filter(|&&at| at > back).count();
-        assert!(again > 0, "user {user} is not admitted again");
-    }
-    let stats = redis.stats();
-    assert_eq!(
-        (stats.fallen, stats.risen),
-        (1, 2),
-        "the first is the beginning"
-    );
-    let lines = log.lines();
-    let switches: Vec<&String> = lines
-        .iter()
-        .filter(|line| line.contains("switch="))
-        .collect();
-    assert_eq!(
-        switches.len(),
-        2,
-        "one line in each direction: {switches:#?}"
-    );
+        .expect("it is there");
+    let store = Fallback::new(RedisStore::new(redis.clone()), MemoryStore::bounded(1_000));
+    let limiter = Limiter::builder(failover_rules(OnFailure::Local))
+        .store(store)
+        .build()
+        .expect("valid rules");
+    let failover = Failover::under_load(cluster, &redis, &limiter).await;
+    failover.kept_nobody_waiting(redis.deadline());
+    // What is admitted without it, the primary does not learn: up to a burst each time.
+    let bursts = redis.stats().fallen * u64::from(BURST);
+    failover.keeps_the_quota(redis.deadline(), bursts);
+    assert!(failover.seen.allowed > 0, "nobody noticed");
+    assert_eq!(limiter.stats().failed, 0);
+    a_line_for_each_switch(&log, &redis);
 }

@@ -391,6 +391,7 @@ async fn quotas_of_users_may_take_waiting_and_may_fail() {
         let rules = Rules::new().rule("user", Rule::always().by(By::User).quota(daily(1)));
         let (limiter, _) = build(Limiter::builder(rules).user_quotas(Remote::new(up).0));
         let layer = limiter.layer(Stage::Identified);
+        let log = pm_testing::Log::capture(tracing::Level::WARN);
         let mut admitted = 0;
         for _ in 0..5 {
             let mut request = get("/");
@@ -399,6 +400,8 @@ async fn quotas_of_users_may_take_waiting_and_may_fail() {
         }
         assert_eq!(admitted, expected);
         assert_eq!(limiter.stats().lookups_failed, if up { 0 } else { 5 });
+        let lines = log.lines();
+        assert_eq!(lines.len(), usize::from(!up), "not for each: {lines:?}");
     }
 }
 

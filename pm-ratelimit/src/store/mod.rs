@@ -30,7 +30,7 @@ pub use self::refusals::Refusals;
 /// There is one question, a list of [charges](Charges), and one answer, a [`Decision`] with an
 /// [`Outcome`](crate::Outcome) for each, in their order. There is no way to read a bucket and
 /// write it back: whatever must not come apart happens inside one call. What an implementation
-/// promises, the [`conformance`](self::conformance) suite (feature `conformance`) checks:
+/// promises, the suite `store::conformance` (feature `conformance`) checks:
 ///
 /// * **Token bucket.** A bucket starts full, holds [`Quota::capacity`](crate::Quota::capacity)
 ///   tokens, and one comes back every [`Quota::interval`](crate::Quota::interval), never faster.

@@ -34,7 +34,7 @@ pub trait UserQuotas: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// If it cannot be told. The user then has the quota of the rule, which is counted in
-    /// [`Stats::lookups_failed`](crate::Stats::lookups_failed).
+    /// [`Stats::lookups_failed`](crate::Stats::lookups_failed) and logged once a minute at most.
     async fn quota(
         self: Arc<Self>,
         rule: PolicyName,

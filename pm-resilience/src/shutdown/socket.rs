@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Drain, Guard, Kind, Phase};
+use super::{Drain, Guard, Kind, Phase, Reached};
 
 /// An open socket; made by [`Drain::socket`]. It is waited for until this is dropped.
 #[derive(Debug)]
@@ -33,16 +33,29 @@ impl Socket {
     /// Waits until the socket is to be closed: with the code 1001 (going away, RFC 6455 §7.4.1), or
     /// one of its own protocol. Cancel-safe.
     pub async fn leave(&self) -> Leave {
-        self.drain.reached(Phase::Draining).await;
+        self.reached(Phase::Draining).await;
+        self.leaving()
+    }
+
+    /// What [`leave`](Self::leave) tells, without waiting: for whoever waits for
+    /// [`Phase::Draining`] in another way.
+    #[must_use]
+    pub fn leaving(&self) -> Leave {
         let within = self.drain.settings().come_back_within;
         Leave {
             come_back_after: within.mul_f64(fastrand::f64()),
         }
     }
 
+    /// Waits until a phase is reached: a future with a name, which one place can hold for one phase
+    /// after the other. Cancel-safe.
+    pub fn reached(&self, phase: Phase) -> Reached {
+        self.drain.reached(phase)
+    }
+
     /// Waits until there is no more time for a conversation. Cancel-safe.
     pub async fn cancelled(&self) {
-        self.drain.reached(Phase::Cancelling).await;
+        self.reached(Phase::Cancelling).await;
     }
 
     /// The guard alone.

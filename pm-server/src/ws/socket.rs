@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use pm_core::{Clock, Identity, Tick};
 use pm_ratelimit::in_flight::Permit;
-use pm_resilience::shutdown::{Drain, Leave};
+use pm_resilience::shutdown::{self, Drain, Phase, Reached};
 use tokio::sync::watch;
 use tracing::Instrument;
 
@@ -116,22 +116,14 @@ pub fn upgrade(request: WebSocketUpgrade, sockets: Sockets, visit: Visit) -> Res
         .max_message_size(max)
         .max_frame_size(max)
         // Boxed: the machine that serves is large only while it does something.
-        .on_upgrade(move |socket| {
-            let served = async move {
-                tokio::select! {
-                    () = serve(socket, sockets, visit, place.leave()) => {}
-                    () = place.cancelled() => tracing::debug!("a socket was cut off: time is up"),
-                }
-            };
-            Box::pin(served.instrument(span))
-        })
+        .on_upgrade(move |socket| Box::pin(serve(socket, sockets, visit, place).instrument(span)))
 }
 
 async fn serve(
     mut socket: WebSocket,
     sockets: Sockets,
     visit: Box<Visit>,
-    leave: impl Future<Output = Leave>,
+    place: shutdown::Socket,
 ) {
     let Visit {
         id,
@@ -151,8 +143,11 @@ async fn serve(
         head: None,
         pending: Pending::new(),
         draining: false,
+        place,
     };
-    let end = service.run(&mut socket, pin!(leave)).await;
+    // One for the phase that comes next: an idle socket has no room for two.
+    let mut phase = pin!(service.place.reached(Phase::Draining));
+    let end = service.run(&mut socket, phase.as_mut()).await;
     let closing = async {
         if let End::Say(close) = &end {
             let code = close.code.number();
@@ -167,7 +162,7 @@ async fn serve(
         while let Some(Ok(_)) = socket.recv().await {}
     };
     if !matches!(end, End::Gone) {
-        let _ = within(&service.sockets, closing).await;
+        let _ = within(&service.sockets, &service.place, closing).await;
     }
 }
 
@@ -199,28 +194,25 @@ struct Service {
     head: Option<watch::Receiver<u64>>,
     pending: Pending,
     draining: bool,
+    place: shutdown::Socket,
 }
 
 impl Service {
-    async fn run(
-        &mut self,
-        socket: &mut WebSocket,
-        mut leave: Pin<&mut impl Future<Output = Leave>>,
-    ) -> End {
+    async fn run(&mut self, socket: &mut WebSocket, mut phase: Pin<&mut Reached>) -> End {
         loop {
             if let Some(message) = self.next_message() {
                 let write = socket.send(Message::Binary(message));
-                match within(&self.sockets, write).await {
+                match within(&self.sockets, &self.place, write).await {
                     Some(Ok(())) => {}
                     Some(Err(_)) | None => return End::Gone,
                 }
                 // However much there is to send, what happens meanwhile is not left waiting.
-                if let Some(Err(end)) = self.wait(socket, leave.as_mut()).now_or_never() {
+                if let Some(Err(end)) = self.wait(socket, phase.as_mut()).now_or_never() {
                     return end;
                 }
             } else if let Some(close) = self.connection.end() {
                 return End::Say(close.clone());
-            } else if let Err(end) = self.wait(socket, leave.as_mut()).await {
+            } else if let Err(end) = self.wait(socket, phase.as_mut()).await {
                 return end;
             }
         }
@@ -242,7 +234,7 @@ impl Service {
     async fn wait(
         &mut self,
         socket: &mut WebSocket,
-        leave: Pin<&mut impl Future<Output = Leave>>,
+        mut phase: Pin<&mut Reached>,
     ) -> Result<(), End> {
         let Sockets { clock, .. } = &self.sockets;
         let deadline = self.connection.deadline();
@@ -263,9 +255,14 @@ impl Service {
                 }
             }
             () = changed(self.head.as_mut()) => {}
-            Leave { come_back_after, .. } = leave, if !self.draining => {
+            () = phase.as_mut() => {
+                phase.set(self.place.reached(Phase::Cancelling));
+                if self.draining {
+                    tracing::debug!("a socket was cut off: time is up");
+                    return Err(End::Gone);
+                }
                 self.draining = true;
-                self.connection.drain(come_back_after);
+                self.connection.drain(self.place.leaving().come_back_after);
             }
             () = sleep(clock, deadline), if deadline.is_some() => self.connection.tick(clock.now()),
         }
@@ -362,15 +359,20 @@ fn unreadable(error: axum::Error) -> End {
     }
 }
 
-/// A write that takes longer than it may: whoever does not read is left alone.
-async fn within<T>(sockets: &Sockets, write: impl Future<Output = T>) -> Option<T> {
-    let written = sockets
-        .clock
-        .within(sockets.settings.write_within, write)
-        .await;
-    written
-        .inspect_err(|_| tracing::debug!("a reader that does not read was cut off"))
-        .ok()
+/// A write that takes longer than it may: whoever does not read is left alone. It ends, too, when there
+/// is no more time for a conversation.
+async fn within<T>(
+    sockets: &Sockets,
+    place: &shutdown::Socket,
+    write: impl Future<Output = T>,
+) -> Option<T> {
+    tokio::select! {
+        biased;
+        written = sockets.clock.within(sockets.settings.write_within, write) => written
+            .inspect_err(|_| tracing::debug!("a reader that does not read was cut off"))
+            .ok(),
+        () = place.cancelled() => None,
+    }
 }
 
 async fn changed(head: Option<&mut watch::Receiver<u64>>) {

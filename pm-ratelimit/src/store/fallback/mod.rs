@@ -225,7 +225,8 @@ impl<Primary: RateLimitStore, Local: LocalStore> RateLimitStore for Fallback<Pri
             }
             Err(error) => {
                 self.failed.fetch_add(1, Ordering::Relaxed);
-                self.complaints.hear(&error, self.primary.state(), now);
+                self.complaints
+                    .hear_of_store(&error, self.primary.state(), now);
                 Ok(self.stand_in(asked, now))
             }
         }

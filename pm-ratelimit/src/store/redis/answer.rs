@@ -2,6 +2,7 @@ use arrayvec::ArrayVec;
 use pm_core::redis::{Error, Reply};
 
 use super::group::Group;
+use super::packed::Numbers;
 use crate::algorithm::Gcra;
 use crate::{Charge, Charges, Decision, Outcome};
 
@@ -73,20 +74,6 @@ impl Part {
     fn outcome(&self, charge: &Charge) -> Outcome {
         let debt = nanos(self.debt_us).saturating_add(self.debt_ns);
         Gcra::new(charge.quota()).answer(self.fits, debt, nanos(self.late), charge.cost())
-    }
-}
-
-/// The numbers in a reply, none of which is negative.
-struct Numbers(std::vec::IntoIter<Reply>);
-
-impl Numbers {
-    fn of(reply: Reply) -> Result<Self, Error> {
-        reply.list().map(|replies| Self(replies.into_iter()))
-    }
-
-    fn next(&mut self) -> Result<u64, Error> {
-        let number = self.0.next().unwrap_or(Reply::Nil).integer()?;
-        u64::try_from(number).map_err(|_| Error::Unexpected)
     }
 }
 

@@ -10,7 +10,15 @@
 -- 142 years in microseconds: what a debt in tokens that cannot be paid back in a lifetime becomes.
 local LONGEST = 2 ^ 52
 
+-- What is kept, asked and answered are doubles end to end: as decimal digits, numbers take longer
+-- to read and write than to decide on.
+local LAYOUT = '<ddddddddd'
+
+-- To call a function of the library costs more than to find out that there is nothing to carry.
 local function pair(us, ns)
+  if ns >= 0 and ns < 1000 then
+    return us, ns
+  end
   local carry = math.floor(ns / 1000)
   return us + carry, ns - carry * 1000
 end
@@ -31,34 +39,37 @@ end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 
+-- What nobody owes anything of.
+local FULL = { us = 0, ns = 0, last = now, since = now, given_us = 0, given_ns = 0 }
+
 -- The bucket as it is now. After a failover the clock may show less than it did: no time has passed
 -- then, until it shows that moment again or the bucket is written.
 local function read(text)
   if not text then
-    return { us = 0, ns = 0, late = 0, last = now, since = now, given_us = 0, given_ns = 0 }
+    return FULL
   end
-  local words = {}
-  for word in string.gmatch(text, '%d+') do
-    words[#words + 1] = tonumber(word)
-  end
-  local us, ns, elapsed = words[1], words[2], now - words[3]
-  if elapsed > us then
-    us, ns = 0, 0
-  elseif elapsed > 0 then
-    us = us - elapsed
+  local us, ns, last, interval_us, interval_ns, ceiling, since, given_us, given_ns =
+    struct.unpack(LAYOUT, text)
+  if now > last then
+    us = us - (now - last)
+    if is_less(us, ns, 0, 1) then
+      return FULL
+    end
   end
   return {
     us = us,
     ns = ns,
-    late = math.max(0, -elapsed),
-    last = words[3],
-    interval_us = words[4],
-    interval_ns = words[5],
-    ceiling = words[6],
-    since = words[7],
-    given_us = words[8],
-    given_ns = words[9],
+    last = last,
+    terms = { interval_us = interval_us, interval_ns = interval_ns, ceiling = ceiling },
+    since = since,
+    given_us = given_us,
+    given_ns = given_ns,
   }
+end
+
+-- In how long it begins to be paid back.
+local function late(bucket)
+  return bucket.last > now and bucket.last - now or 0
 end
 
 -- As it is now.
@@ -67,9 +78,9 @@ local function write(key, bucket)
     redis.call('DEL', key)
     return
   end
-  local text = string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f', bucket.us, bucket.ns,
-    now, bucket.interval_us, bucket.interval_ns, bucket.ceiling, bucket.since, bucket.given_us,
-    bucket.given_ns)
+  local terms = bucket.terms
+  local text = struct.pack(LAYOUT, bucket.us, bucket.ns, now, terms.interval_us,
+    terms.interval_ns, terms.ceiling, bucket.since, bucket.given_us, bucket.given_ns)
   -- By the same clock, and no earlier than it is full.
   local full = string.format('%.0f', math.floor((now + bucket.us) / 1000) + 2)
   redis.call('SET', key, text, 'PXAT', full)

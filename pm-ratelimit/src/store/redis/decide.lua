@@ -1,12 +1,14 @@
 -- Decides on a list of charges: all or nothing, in one step.
 --
 -- KEYS[i]   the bucket of charge i
--- ARGV      for each charge: mode (enforce, peek, shadow), cost, capacity, interval in whole
+-- ARGV[1]   for each charge: mode (0 enforce, 1 peek, 2 shadow), cost, capacity, interval in whole
 --           microseconds, the nanoseconds beyond them, ceiling
 -- answer    whether it is admitted (1 or 0), when that was, then for each charge: whether it fits
 --           (1 or 0), the bucket's debt in microseconds, the nanoseconds beyond them, in how many
 --           microseconds it begins to be paid back, and how much has been given back in
 --           microseconds and the nanoseconds beyond them
+
+local ENFORCE, PEEK = 0, 1
 
 -- part * new / old, rounded up, where part < old. Bit by bit: the product does not fit a double.
 local function scaled(part, new, old)
@@ -32,7 +34,7 @@ end
 
 -- The debt of a bucket under another interval: the same in tokens.
 local function converted(bucket, charge)
-  local old_us, old_ns = bucket.interval_us, bucket.interval_ns
+  local old_us, old_ns = bucket.terms.interval_us, bucket.terms.interval_ns
   local new_us, new_ns = charge.interval_us, charge.interval_ns
   -- Whole tokens, which the division may miss by one, and the rest.
   local tokens = math.floor(bucket.us / (old_us + old_ns / 1000))
@@ -65,31 +67,31 @@ local function converted(bucket, charge)
   return math.min(us, LONGEST), ns
 end
 
--- The bucket under the terms of the charge; the very same table if it is already.
+-- The bucket under the terms of the charge; the very same table if it is already, or owes nothing.
 local function under(bucket, charge)
-  local same = bucket.interval_us == charge.interval_us and bucket.interval_ns == charge.interval_ns
-  if same and bucket.ceiling == charge.ceiling then
+  local terms = bucket.terms
+  if bucket.us == 0 and bucket.ns == 0 or terms == charge then
+    return bucket
+  end
+  local same = terms.interval_us == charge.interval_us and terms.interval_ns == charge.interval_ns
+  if same and terms.ceiling == charge.ceiling then
     return bucket
   end
   local us, ns = bucket.us, bucket.ns
-  if us > 0 or ns > 0 then
-    if not same then
-      us, ns = converted(bucket, charge)
-    end
-    if charge.ceiling < bucket.ceiling then
-      local most_us, most_ns = paying(charge.ceiling, charge)
-      if is_less(most_us, most_ns, us, ns) then
-        us, ns = most_us, most_ns
-      end
+  if not same then
+    us, ns = converted(bucket, charge)
+  end
+  if charge.ceiling < terms.ceiling then
+    local most_us, most_ns = paying(charge.ceiling, charge)
+    if is_less(most_us, most_ns, us, ns) then
+      us, ns = most_us, most_ns
     end
   end
   return {
     us = us,
     ns = ns,
-    late = bucket.late,
-    interval_us = charge.interval_us,
-    interval_ns = charge.interval_ns,
-    ceiling = charge.ceiling,
+    last = bucket.last,
+    terms = charge,
     since = now,
     given_us = 0,
     given_ns = 0,
@@ -103,9 +105,8 @@ local function fits(bucket, charge)
   if charge.cost > charge.capacity then
     return false
   end
-  local price_us, price_ns = paying(charge.cost, charge)
   local full_us, full_ns = paying(charge.capacity, charge)
-  local us, ns = pair(bucket.us + price_us, bucket.ns + price_ns)
+  local us, ns = pair(bucket.us + charge.price_us, bucket.ns + charge.price_ns)
   return not is_less(full_us, full_ns, us, ns)
 end
 
@@ -113,83 +114,93 @@ local function taken(bucket, charge)
   if charge.cost == 0 then
     return bucket
   end
-  local price_us, price_ns = paying(charge.cost, charge)
-  local us, ns = pair(bucket.us + price_us, bucket.ns + price_ns)
+  local us, ns = pair(bucket.us + charge.price_us, bucket.ns + charge.price_ns)
   local full = bucket.us == 0 and bucket.ns == 0
   return {
     us = us,
     ns = ns,
-    late = 0,
-    interval_us = charge.interval_us,
-    interval_ns = charge.interval_ns,
-    ceiling = charge.ceiling,
+    last = now,
+    terms = charge,
     since = full and now or bucket.since,
     given_us = full and 0 or bucket.given_us,
     given_ns = full and 0 or bucket.given_ns,
   }
 end
 
+local function copy(list)
+  local copied = {}
+  for key, value in pairs(list) do
+    copied[key] = value
+  end
+  return copied
+end
+
 -- Buckets are never changed, but replaced: another table than the one that was read is to be
 -- written. As it is now, from where its debt is paid back from now on.
-local before, buckets, charges = {}, {}, {}
+local before, buckets, charges, repeated = {}, {}, {}, false
 local texts = redis.call('MGET', unpack(KEYS))
 for i, key in ipairs(KEYS) do
-  before[key] = before[key] or read(texts[i])
-  buckets[key] = before[key]
-  local at = (i - 1) * 6
-  charges[i] = {
-    key = key,
-    mode = ARGV[at + 1],
-    cost = tonumber(ARGV[at + 2]),
-    capacity = tonumber(ARGV[at + 3]),
-    interval_us = tonumber(ARGV[at + 4]),
-    interval_ns = tonumber(ARGV[at + 5]),
-    ceiling = tonumber(ARGV[at + 6]),
+  if before[key] then
+    repeated = true
+  else
+    before[key] = read(texts[i])
+    buckets[key] = before[key]
+  end
+  local mode, cost, capacity, interval_us, interval_ns, ceiling =
+    struct.unpack('<dddddd', ARGV[1], (i - 1) * 48 + 1)
+  local charge = {
+    mode = mode,
+    cost = cost,
+    capacity = capacity,
+    interval_us = interval_us,
+    interval_ns = interval_ns,
+    ceiling = ceiling,
+    price_us = 0,
+    price_ns = 0,
   }
+  charge.price_us, charge.price_ns = paying(charge.cost, charge)
+  charges[i] = charge
 end
 
 local function put(key, bucket)
   if bucket ~= before[key] then
-    bucket.late = 0
+    bucket.last = now
   end
   buckets[key] = bucket
 end
 
 -- Each charge on its own. One that is not only looked at puts its bucket under its terms.
-local admitted, answers = true, {}
+local admitted, fitting, seen = true, {}, {}
 for i, charge in ipairs(charges) do
-  local bucket = under(buckets[charge.key], charge)
-  if charge.mode ~= 'peek' then
-    put(charge.key, bucket)
+  local bucket = under(buckets[KEYS[i]], charge)
+  if charge.mode ~= PEEK then
+    put(KEYS[i], bucket)
   end
-  answers[i] = { fits(bucket, charge), bucket }
-  if charge.mode == 'enforce' and not answers[i][1] then
+  fitting[i], seen[i] = fits(bucket, charge), bucket
+  if charge.mode == ENFORCE and not fitting[i] then
     admitted = false
   end
 end
 
 -- All together. What fits on its own is refused here only if another charge is of the same bucket.
 if admitted then
-  local untaken, looked = {}, {}
-  for key, bucket in pairs(buckets) do
-    untaken[key] = bucket
+  local untaken, alone, looked = buckets, fitting, seen
+  if repeated then
+    buckets, fitting, seen = copy(buckets), copy(fitting), copy(seen)
   end
   for i, charge in ipairs(charges) do
-    looked[i] = answers[i]
-  end
-  for i, charge in ipairs(charges) do
-    if charge.mode ~= 'peek' then
-      local bucket = under(buckets[charge.key], charge)
-      if fits(bucket, charge) then
-        bucket = taken(bucket, charge)
-        put(charge.key, bucket)
-        answers[i] = { true, bucket }
-      elseif charge.mode == 'enforce' then
-        looked[i] = { false, bucket }
-        admitted, buckets, answers = false, untaken, looked
+    if charge.mode ~= PEEK then
+      if repeated then
+        seen[i] = under(buckets[KEYS[i]], charge)
+        fitting[i] = fits(seen[i], charge)
+      end
+      if fitting[i] then
+        seen[i] = taken(seen[i], charge)
+        put(KEYS[i], seen[i])
+      elseif charge.mode == ENFORCE then
+        alone[i], looked[i] = false, seen[i]
+        admitted, buckets, fitting, seen = false, untaken, alone, looked
         break
-      else
-        answers[i] = { false, bucket }
       end
     end
   end
@@ -201,15 +212,9 @@ for key, bucket in pairs(buckets) do
   end
 end
 
-local reply = { admitted and 1 or 0, now }
-for i, answer in ipairs(answers) do
-  local bucket = answer[2]
-  local at = (i - 1) * 6 + 2
-  reply[at + 1] = answer[1] and 1 or 0
-  reply[at + 2] = bucket.us
-  reply[at + 3] = bucket.ns
-  reply[at + 4] = bucket.late
-  reply[at + 5] = bucket.given_us
-  reply[at + 6] = bucket.given_ns
+local parts = { struct.pack('<dd', admitted and 1 or 0, now) }
+for i, bucket in ipairs(seen) do
+  parts[i + 1] = struct.pack('<dddddd', fitting[i] and 1 or 0, bucket.us, bucket.ns, late(bucket),
+    bucket.given_us, bucket.given_ns)
 end
-return reply
+return table.concat(parts)

@@ -3,6 +3,7 @@ use pm_core::redis::{Error, Slot};
 
 use super::RedisStore;
 use super::answer::{Answer, Part};
+use super::packed::Packed;
 use crate::{Charge, Charges, Mode};
 
 /// The charges of a decision that are one script: in a cluster, those whose buckets are in one
@@ -47,22 +48,21 @@ impl Group {
     /// Decides on these charges alone.
     pub(super) async fn decide(&self, store: &RedisStore) -> Result<Answer, Error> {
         let keys = self.members.iter().map(|member| &member.key);
-        let mut invocation = store.decide.on(keys);
+        let mut numbers = Packed::default();
         for Member { charge, .. } in &self.members {
             let interval = charge.quota().interval_nanos();
-            let mode = match charge.mode() {
-                Mode::Enforce => "enforce",
-                Mode::Peek => "peek",
-                Mode::Shadow => "shadow",
-            };
-            invocation = invocation
-                .arg(mode)
-                .arg(charge.cost())
-                .arg(charge.quota().capacity())
-                .arg(interval / 1_000)
-                .arg(interval % 1_000)
-                .arg(charge.ceiling());
+            numbers.push(match charge.mode() {
+                Mode::Enforce => 0,
+                Mode::Peek => 1,
+                Mode::Shadow => 2,
+            });
+            numbers.push(charge.cost().into());
+            numbers.push(charge.quota().capacity().into());
+            numbers.push(interval / 1_000);
+            numbers.push(interval % 1_000);
+            numbers.push(charge.ceiling().into());
         }
+        let invocation = store.decide.on(keys).arg(numbers.as_bytes());
         Answer::read(store.redis.run(&invocation).await?, self.members.len())
     }
 
@@ -75,20 +75,22 @@ impl Group {
     ) -> Result<(), Error> {
         let taken = self.taken(answer);
         let keys = taken.iter().map(|&at| &self.members[at].key);
-        let mut invocation = store.refund.on(keys).arg(answer.at);
+        let (mut when, mut numbers) = (Packed::default(), Packed::default());
+        when.push(answer.at);
         for &at in &taken {
             let (charge, part) = (&self.members[at].charge, &answer.parts[at]);
             let interval = charge.quota().interval_nanos();
-            invocation = invocation
-                .arg(charge.cost())
-                .arg(interval / 1_000)
-                .arg(interval % 1_000)
-                .arg(charge.ceiling())
-                .arg(part.debt_us)
-                .arg(part.debt_ns)
-                .arg(part.given_us)
-                .arg(part.given_ns);
+            numbers.push(charge.cost().into());
+            numbers.push(interval / 1_000);
+            numbers.push(interval % 1_000);
+            numbers.push(charge.ceiling().into());
+            numbers.push(part.debt_us);
+            numbers.push(part.debt_ns);
+            numbers.push(part.given_us);
+            numbers.push(part.given_ns);
         }
+        let refund = store.refund.on(keys);
+        let invocation = refund.arg(when.as_bytes()).arg(numbers.as_bytes());
         answer.correct(&taken, store.redis.run(&invocation).await?)
     }
 

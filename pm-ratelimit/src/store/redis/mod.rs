@@ -1,6 +1,7 @@
 mod across;
 mod answer;
 mod group;
+mod packed;
 
 use std::fmt;
 use std::slice;

@@ -1,7 +1,8 @@
 -- Gives back what a decision took: what has not drained from the buckets since.
 --
 -- KEYS[i]   the bucket of charge i
--- ARGV      when the decision was; then for each charge: cost, interval in whole microseconds, the
+-- ARGV[1]   when the decision was
+-- ARGV[2]   for each charge: cost, interval in whole microseconds, the
 --           nanoseconds beyond them, ceiling, and as the decision answered them the bucket's debt
 --           and how much had been given back, in microseconds and the nanoseconds beyond them
 -- answer    for each charge: the bucket's debt in microseconds, the nanoseconds beyond them, and in
@@ -13,17 +14,19 @@
 -- took meanwhile is not counted, since it may have come last. So a bucket that nobody else charged is
 -- as if nothing had been, and no other is fuller than that.
 
-local taken_at = tonumber(ARGV[1])
+local taken_at = struct.unpack('<d', ARGV[1])
 
 -- Whether the charge is a part of what the bucket owes. It is not behind a moment at which the
 -- bucket was full or went over to other terms, nor in a replica that had not heard of it.
 local function is_owed(bucket, charge)
-  return bucket.interval_us == charge.interval_us
-    and bucket.interval_ns == charge.interval_ns
-    and bucket.ceiling == charge.ceiling
+  local terms = bucket.terms
+  return terms
+    and terms.interval_us == charge.interval_us
+    and terms.interval_ns == charge.interval_ns
+    and terms.ceiling == charge.ceiling
     and bucket.since <= taken_at
     and bucket.last >= taken_at
-    and bucket.late == 0
+    and bucket.last <= now
     and bucket.given_us < LONGEST
 end
 
@@ -50,11 +53,8 @@ local function without(bucket, charge)
   return {
     us = us,
     ns = ns,
-    late = 0,
     last = now,
-    interval_us = bucket.interval_us,
-    interval_ns = bucket.interval_ns,
-    ceiling = bucket.ceiling,
+    terms = bucket.terms,
     since = bucket.since,
     given_us = given_us,
     given_ns = given_ns,
@@ -66,16 +66,17 @@ local texts = redis.call('MGET', unpack(KEYS))
 for i, key in ipairs(KEYS) do
   before[key] = before[key] or read(texts[i])
   local bucket = buckets[key] or before[key]
-  local at = (i - 1) * 8 + 1
+  local cost, interval_us, interval_ns, ceiling, us, ns, given_us, given_ns =
+    struct.unpack('<dddddddd', ARGV[2], (i - 1) * 64 + 1)
   local charge = {
-    cost = tonumber(ARGV[at + 1]),
-    interval_us = tonumber(ARGV[at + 2]),
-    interval_ns = tonumber(ARGV[at + 3]),
-    ceiling = tonumber(ARGV[at + 4]),
-    us = tonumber(ARGV[at + 5]),
-    ns = tonumber(ARGV[at + 6]),
-    given_us = tonumber(ARGV[at + 7]),
-    given_ns = tonumber(ARGV[at + 8]),
+    cost = cost,
+    interval_us = interval_us,
+    interval_ns = interval_ns,
+    ceiling = ceiling,
+    us = us,
+    ns = ns,
+    given_us = given_us,
+    given_ns = given_ns,
   }
   buckets[key] = is_owed(bucket, charge) and without(bucket, charge) or bucket
 end
@@ -86,12 +87,9 @@ for key, bucket in pairs(buckets) do
   end
 end
 
-local reply = {}
+local parts = {}
 for i, key in ipairs(KEYS) do
   local bucket = buckets[key]
-  local at = (i - 1) * 3
-  reply[at + 1] = bucket.us
-  reply[at + 2] = bucket.ns
-  reply[at + 3] = bucket.late
+  parts[i] = struct.pack('<ddd', bucket.us, bucket.ns, late(bucket))
 end
-return reply
+return table.concat(parts)

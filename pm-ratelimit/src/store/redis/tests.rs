@@ -19,6 +19,10 @@ use crate::{BucketId, MemoryStore, Mode, Outcome, Quota};
 mod cluster;
 mod refund;
 
+/// The value of a key, as text.
+const HEXADECIMAL: &str = "return (redis.call('GET', KEYS[1]):gsub('.', function(byte) \
+     return string.format('%02x', byte:byte()) end))";
+
 const START: u64 = 4_102_444_800_000_000;
 
 /// A store whose scripts take the time from `clock` instead.
@@ -80,7 +84,7 @@ impl Setup {
         let keys = self.server.ask(&["KEYS", "pm:ratelimit:*"]);
         let keys = keys.lines().filter(|key| !key.is_empty());
         keys.map(|key| {
-            let value = self.server.ask(&["GET", key]);
+            let value = self.server.ask(&["EVAL", HEXADECIMAL, "1", key]);
             (key.to_owned(), (value, self.expires(key)))
         })
         .collect()

@@ -129,6 +129,11 @@ async fn a_bucket_under_another_quota_since_is_given_nothing_back() {
     }
 }
 
+/// Sets a key to what was told as text.
+const FROM_HEXADECIMAL: &str = "local value = ARGV[1]:gsub('..', function(digits) \
+     return string.char(tonumber(digits, 16)) end) \
+     return redis.call('SET', KEYS[1], value, 'PXAT', ARGV[2])";
+
 #[tokio::test]
 async fn a_replica_that_had_not_heard_of_it_gives_nothing_back() {
     let setup = Setup::start().await;
@@ -138,9 +143,8 @@ async fn a_replica_that_had_not_heard_of_it_gives_nothing_back() {
     let replica = setup.buckets();
     let mut taken = setup.take(&[charge]).await.expect("it fits");
     let (key, (text, expires)) = replica.iter().next().expect("one");
-    let _ = setup
-        .server
-        .ask(&["SET", key, text, "PXAT", &expires.to_string()]);
+    let expires = expires.to_string();
+    let _ = (setup.server).ask(&["EVAL", FROM_HEXADECIMAL, "1", key, text, &expires]);
     setup.pass(100);
     setup.give_back(&mut taken).await;
     assert_eq!(setup.buckets(), replica);
