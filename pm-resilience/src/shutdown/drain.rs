@@ -19,9 +19,11 @@ pub struct Drain(Arc<Shared>);
 
 struct Shared {
     phase: AtomicU8,
-    asked: AtomicBool,
-    /// Rung after the phase has changed, and when it is asked to stop.
+    /// Rung after the phase has changed, and by nothing else.
     changed: Arc<Notify>,
+    asked: AtomicBool,
+    /// Rung when it is asked to stop: only the shutdown waits for that.
+    stop: Notify,
     /// Rung after something has ended.
     ended: Notify,
     tallies: [Tally; Kind::ALL.len()],
@@ -46,8 +48,9 @@ impl Drain {
         settings.check(Duration::ZERO)?;
         Ok(Self(Arc::new(Shared {
             phase: AtomicU8::new(Phase::Serving as u8),
-            asked: AtomicBool::new(false),
             changed: Arc::default(),
+            asked: AtomicBool::new(false),
+            stop: Notify::new(),
             ended: Notify::new(),
             tallies: Default::default(),
             terms: Mutex::new(Terms {
@@ -80,17 +83,17 @@ impl Drain {
     /// Asks to stop, as a signal does. To ask again changes nothing.
     pub fn stop(&self) {
         self.0.asked.store(true, Ordering::SeqCst);
-        self.0.changed.notify_waiters();
+        self.0.stop.notify_waiters();
     }
 
     /// Waits until somebody has called [`stop`](Self::stop).
     pub(super) async fn asked(&self) {
         loop {
-            let changed = self.0.changed.notified();
+            let stop = self.0.stop.notified();
             if self.0.asked.load(Ordering::SeqCst) {
                 return;
             }
-            changed.await;
+            stop.await;
         }
     }
 
