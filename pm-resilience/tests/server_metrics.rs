@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::io;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::stream;
@@ -163,13 +163,19 @@ fn checks_are_counted() {
             .clock(clock)
             .build()
             .unwrap();
+        let up = || series.gauge(telemetry::HEALTH_UP, "check=works");
+        assert_eq!(up(), 0.0, "not known yet");
         let mut run = Box::pin(health.run());
         for _ in 0..4 {
             assert!(run.as_mut().poll(&mut cx).is_pending());
             time.advance(Duration::from_secs(2));
         }
+        assert_eq!(up(), 1.0);
+        drop(run);
+        time.advance(Duration::from_secs(60));
+        assert!(!health.is_ready());
+        assert_eq!(up(), 0.0, "stale");
     });
-    assert_eq!(series.gauge(telemetry::HEALTH_UP, "check=works"), 1.0);
     assert_eq!(
         series.count(telemetry::HEALTH_CHECKS, "check=works,outcome=passed"),
         2
@@ -202,11 +208,14 @@ fn a_shutdown_counts_what_it_drained_and_cut_before_hooks_flush_it() {
         shutdown
             .hook("flush", Duration::from_secs(1), flush)
             .unwrap();
+        let serving = || series.gauge(telemetry::SHUTDOWN_PHASE, "phase=serving");
+        assert_eq!(serving(), 1.0);
         let drain = shutdown.drain();
         let _hung = drain.hold(Kind::Request);
         let finishes = drain.hold(Kind::Request);
         let mut run = Box::pin(shutdown.run(stream::iter([Signal::Terminate])));
         assert!(run.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(serving(), 0.0);
         drop(finishes);
         for seconds in [5, 15, 3] {
             let phase = drain.phase();
@@ -237,4 +246,36 @@ fn a_shutdown_counts_what_it_drained_and_cut_before_hooks_flush_it() {
         0.0
     );
     assert_eq!(series.gauge(telemetry::SHUTDOWN_PHASE, "phase=ended"), 1.0);
+}
+
+#[test]
+fn hooks_that_have_not_ended_when_it_is_forced_are_counted() {
+    let series = Series::default();
+    let mut cx = Context::from_waker(Waker::noop());
+    with_local_recorder(&series, || {
+        let (clock, time) = Clock::manual();
+        let settings = ShutdownSettings::default();
+        let mut shutdown = Shutdown::new(settings).unwrap().with_clock(clock);
+        for name in ["hangs", "next"] {
+            shutdown
+                .hook(name, Duration::from_secs(1), pending())
+                .unwrap();
+        }
+        let again = Arc::new(AtomicBool::new(true));
+        let signals = {
+            let again = Arc::clone(&again);
+            stream::poll_fn(move |_| match again.swap(false, Ordering::SeqCst) {
+                true => Poll::Ready(Some(Signal::Terminate)),
+                false => Poll::Pending,
+            })
+        };
+        let mut run = Box::pin(shutdown.run(signals));
+        assert!(run.as_mut().poll(&mut cx).is_pending());
+        time.advance(Duration::from_secs(5));
+        assert!(run.as_mut().poll(&mut cx).is_pending());
+        again.store(true, Ordering::SeqCst);
+        assert!(run.as_mut().poll(&mut cx).is_ready());
+    });
+    let unfinished = "outcome=unfinished";
+    assert_eq!(series.count(telemetry::SHUTDOWN_HOOKS, unfinished), 2);
 }

@@ -3,8 +3,9 @@
 
 use std::future::{Future, pending};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures_util::stream;
@@ -30,9 +31,40 @@ fn settings() -> ShutdownSettings {
     }
 }
 
+/// A future that is polled as an executor does: at first, and then only if it was woken.
+struct Task<F: Future> {
+    future: Pin<Box<F>>,
+    woken: Arc<Woken>,
+}
+
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl<F: Future> Task<F> {
+    fn new(future: F) -> Self {
+        Self {
+            future: Box::pin(future),
+            woken: Arc::new(Woken(true.into())),
+        }
+    }
+
+    fn poll(&mut self) -> Poll<F::Output> {
+        if !self.woken.0.swap(false, Ordering::SeqCst) {
+            return Poll::Pending;
+        }
+        let waker = Waker::from(Arc::clone(&self.woken));
+        self.future.as_mut().poll(&mut Context::from_waker(&waker))
+    }
+}
+
 /// A shutdown that is polled by hand, with signals that the test sends.
 struct Descent {
-    run: Pin<Box<dyn Future<Output = Summary>>>,
+    run: Task<Pin<Box<dyn Future<Output = Summary>>>>,
     signals: tokio::sync::mpsc::UnboundedSender<Signal>,
     drain: Drain,
     time: ManualTime,
@@ -47,7 +79,7 @@ impl Descent {
         let (signals, mut sent) = tokio::sync::mpsc::unbounded_channel();
         let signalled = stream::poll_fn(move |cx| sent.poll_recv(cx));
         Self {
-            run: Box::pin(shutdown.run(signalled)),
+            run: Task::new(Box::pin(shutdown.run(signalled))),
             signals,
             drain,
             time,
@@ -69,7 +101,7 @@ impl Descent {
     }
 
     fn poll(&mut self) -> Poll<Summary> {
-        poll(self.run.as_mut())
+        self.run.poll()
     }
 }
 
@@ -128,21 +160,22 @@ fn what_hangs_is_cancelled_then_dropped_and_counts_as_cut() {
         drain.reached(Phase::Cancelling).await;
         "gave up"
     };
-    let mut listening = Box::pin(down.drain.track(Kind::Request, listening));
-    let mut hung = Box::pin(down.drain.track(Kind::Task, pending::<()>()));
-    assert!(poll(listening.as_mut()).is_pending());
-    assert!(poll(hung.as_mut()).is_pending());
+    let mut listening = Task::new(down.drain.track(Kind::Request, listening));
+    let mut hung = Task::new(down.drain.track(Kind::Task, pending::<()>()));
+    assert!(listening.poll().is_pending());
+    assert!(hung.poll().is_pending());
 
     assert!(down.signal().is_pending());
     assert!(down.pass(secs(1)).is_pending());
     assert!(down.pass(secs(10)).is_pending());
     assert_eq!(down.drain.phase(), Phase::Cancelling);
-    assert_eq!(poll(listening.as_mut()), Poll::Ready(Ok("gave up")));
-    assert!(poll(hung.as_mut()).is_pending());
+    assert_eq!(listening.poll(), Poll::Ready(Ok("gave up")));
+    assert!(hung.poll().is_pending());
 
     assert!(down.pass(secs(2)).is_pending());
     assert_eq!(down.drain.phase(), Phase::Aborting);
-    assert!(matches!(poll(hung.as_mut()), Poll::Ready(Err(_))));
+    assert!(matches!(hung.poll(), Poll::Ready(Err(_))));
+    drop(hung);
     let summary = done(down.poll());
     assert_eq!(summary.ended(), Ended::Cut);
     assert_eq!(
@@ -171,7 +204,8 @@ fn a_second_signal_ends_it_at_once_whatever_the_phase() {
         let mut down = Descent::new(|shutdown, _| {
             shutdown.hook("hangs", secs(1), pending()).unwrap();
         });
-        let mut hung = Box::pin(down.drain.track(Kind::Request, pending::<()>()));
+        let mut hung = Task::new(down.drain.track(Kind::Request, pending::<()>()));
+        assert!(hung.poll().is_pending());
         assert!(down.signal().is_pending());
         for time in [secs(1), secs(10), secs(2)].into_iter().take(waits) {
             assert!(down.pass(time).is_pending());
@@ -180,7 +214,7 @@ fn a_second_signal_ends_it_at_once_whatever_the_phase() {
         assert_eq!(summary.ended(), Ended::Forced);
         assert_eq!(summary.cut(Kind::Request), 1);
         assert_eq!(summary.hooks_failed(), 1);
-        assert!(matches!(poll(hung.as_mut()), Poll::Ready(Err(_))));
+        assert!(matches!(hung.poll(), Poll::Ready(Err(_))));
     }
 }
 
@@ -193,7 +227,9 @@ fn a_second_signal_ends_a_hook_that_hangs() {
     assert!(down.signal().is_pending());
     assert!(down.pass(secs(1)).is_pending());
     assert_eq!(down.drain.phase(), Phase::Closing);
-    assert_eq!(done(down.signal()).ended(), Ended::Forced);
+    let summary = done(down.signal());
+    assert_eq!(summary.ended(), Ended::Forced);
+    assert_eq!(summary.hooks_failed(), 2, "neither has ended");
 }
 
 #[test]
@@ -243,6 +279,35 @@ fn it_can_be_asked_to_stop_without_a_signal() {
 }
 
 #[test]
+fn who_waits_before_it_is_asked_by_a_call_is_told_of_every_phase() {
+    let mut down = Descent::plain();
+    let socket = down.drain.socket();
+    let mut leaving = Task::new(socket.leave());
+    let mut accepting = Task::new(down.drain.reached(Phase::Draining));
+    let mut hung = Task::new(down.drain.track(Kind::Connection, pending::<()>()));
+    let mut wait = || {
+        assert!(hung.poll().is_pending());
+        leaving.poll().is_ready() && accepting.poll().is_ready()
+    };
+    assert!(!wait());
+    assert!(down.poll().is_pending());
+    down.drain.stop();
+    // Everybody runs before the shutdown does.
+    assert!(!wait());
+    assert!(down.poll().is_pending());
+    assert!(!wait());
+    assert!(down.pass(secs(1)).is_pending());
+    assert_eq!(down.drain.phase(), Phase::Draining);
+    assert!(wait(), "not told to leave");
+
+    for time in [secs(10), secs(2)] {
+        assert!(down.pass(time).is_pending());
+    }
+    assert_eq!(down.drain.phase(), Phase::Aborting);
+    assert!(matches!(hung.poll(), Poll::Ready(Err(_))));
+}
+
+#[test]
 fn a_stream_of_signals_that_ends_sends_none() {
     let (clock, _time) = Clock::manual();
     let shutdown = Shutdown::new(settings()).unwrap().with_clock(clock);
@@ -257,17 +322,14 @@ fn a_stream_of_signals_that_ends_sends_none() {
 fn sockets_are_told_to_leave_and_come_back_each_at_its_own_moment() {
     let mut down = Descent::plain();
     let sockets: Vec<_> = (0..100).map(|_| down.drain.socket()).collect();
-    let mut leaving: Vec<_> = sockets.iter().map(|s| Box::pin(s.leave())).collect();
+    let mut leaving: Vec<_> = sockets.iter().map(|s| Task::new(s.leave())).collect();
+    assert!(leaving.iter_mut().all(|leave| leave.poll().is_pending()));
     assert!(down.signal().is_pending());
-    assert!(
-        leaving
-            .iter_mut()
-            .all(|leave| poll(leave.as_mut()).is_pending())
-    );
+    assert!(leaving.iter_mut().all(|leave| leave.poll().is_pending()));
     assert!(down.pass(secs(1)).is_pending());
     let mut waits = Vec::new();
     for leave in &mut leaving {
-        match poll(leave.as_mut()) {
+        match leave.poll() {
             Poll::Ready(leave) => waits.push(leave.come_back_after),
             Poll::Pending => panic!("not told to leave"),
         }

@@ -2,7 +2,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 use tokio::sync::Notify;
@@ -18,9 +18,8 @@ pin_project! {
         changed: Arc<Notify>,
         until: Phase,
         #[pin]
+        // Made before the phase is looked at: no change falls between the two.
         notified: OwnedNotified,
-        // With whom it is registered, and for a change from which phase.
-        registered: Option<(Phase, Waker)>,
     }
 }
 
@@ -31,7 +30,6 @@ impl Reached {
             until,
             notified: Arc::clone(&changed).notified_owned(),
             changed,
-            registered: None,
         }
     }
 
@@ -45,30 +43,12 @@ impl Future for Reached {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        loop {
-            let phase = this.drain.phase();
-            if phase >= *this.until {
-                return Poll::Ready(());
-            }
-            // All who wait share a lock. A connection is polled often, and comes there once.
-            if let Some((seen, waker)) = this.registered
-                && *seen == phase
-                && waker.will_wake(cx.waker())
-            {
-                return Poll::Pending;
-            }
-            match this.notified.as_mut().poll(cx) {
-                Poll::Ready(()) => {
-                    *this.registered = None;
-                    let again = Arc::clone(this.changed).notified_owned();
-                    this.notified.as_mut().set(again);
-                }
-                Poll::Pending => {
-                    *this.registered = Some((phase, cx.waker().clone()));
-                    return Poll::Pending;
-                }
-            }
+        while this.drain.phase() < *this.until {
+            ready!(this.notified.as_mut().poll(cx));
+            let again = Arc::clone(this.changed).notified_owned();
+            this.notified.as_mut().set(again);
         }
+        Poll::Ready(())
     }
 }
 

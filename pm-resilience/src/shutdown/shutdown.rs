@@ -28,8 +28,10 @@ impl Shutdown {
     ///
     /// If the phases do not fit into the budget.
     pub fn new(settings: ShutdownSettings) -> Result<Self, InvalidSetting> {
+        let drain = Drain::new(settings)?;
+        telemetry::entered(Phase::Serving);
         Ok(Self {
-            drain: Drain::new(settings)?,
+            drain,
             clock: Clock::system(),
             hooks: Vec::new(),
         })
@@ -128,6 +130,8 @@ struct Descent {
     clock: Clock,
     settings: ShutdownSettings,
     hooks: std::vec::IntoIter<Hook>,
+    /// How many have not ended.
+    hooks_left: u64,
     hooks_failed: u64,
     began: Tick,
     phase_began: Tick,
@@ -145,7 +149,7 @@ impl Descent {
             hooks,
         } = shutdown;
         let began = clock.now();
-        telemetry::entered(Phase::Unready);
+        telemetry::turned(Phase::Serving, Phase::Unready);
         drain.enter(Phase::Unready);
         Self {
             settings: drain.settings(),
@@ -153,6 +157,7 @@ impl Descent {
             after: None,
             drain,
             clock,
+            hooks_left: hooks.len() as u64,
             hooks: hooks.into_iter(),
             hooks_failed: 0,
             began,
@@ -185,7 +190,8 @@ impl Descent {
         self.enter(Phase::Closing);
         for hook in self.hooks.by_ref() {
             let done = hook.run(&clock).await;
-            telemetry::hook(done.as_str());
+            self.hooks_left -= 1;
+            telemetry::hooks(done.as_str(), 1);
             self.hooks_failed += u64::from(done != Done::Finished);
         }
     }
@@ -193,8 +199,8 @@ impl Descent {
     fn enter(&mut self, phase: Phase) {
         let now = self.clock.now();
         let took = now.saturating_duration_since(self.phase_began);
-        telemetry::left(self.drain.phase(), took);
-        telemetry::entered(phase);
+        telemetry::took(self.drain.phase(), took);
+        telemetry::turned(self.drain.phase(), phase);
         tracing::debug!(phase = phase.as_str(), "the shutdown goes on");
         self.phase_began = now;
         self.drain.enter(phase);
@@ -214,7 +220,8 @@ impl Descent {
             if self.after.is_none() {
                 self.drained();
             }
-            self.hooks_failed += self.hooks.len() as u64;
+            telemetry::hooks("unfinished", self.hooks_left);
+            self.hooks_failed += self.hooks_left;
         }
         self.enter(Phase::Ended);
         let after = self.after.unwrap_or(self.before);
