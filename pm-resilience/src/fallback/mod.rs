@@ -28,8 +28,8 @@ mod service;
 mod settings;
 
 pub use self::handle::Fallback;
-pub(crate) use self::permit::Permit;
 pub use self::layer::FallbackLayer;
+pub(crate) use self::permit::Permit;
 pub use self::run::Run;
 pub use self::service::{FallbackService, ResponseFuture};
 pub use self::settings::FallbackSettings;

@@ -71,8 +71,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        this.guarded
-            .poll::<Head>(cx, *this.task, |_| (this.make)())
+        this.guarded.poll::<Head>(cx, *this.task, |_| (this.make)())
     }
 }
 
