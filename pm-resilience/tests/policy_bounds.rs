@@ -161,7 +161,7 @@ fn an_operation_has_one_permit_of_the_limit_however_often_it_is_tried() {
 fn a_limit_learns_from_what_is_called() {
     let (builder, _, time) = policy();
     let db = builder
-        .breaker(BreakerSettings::new().with_consecutive_failures(0))
+        .breaker(BreakerSettings::new().with_consecutive_failures(100))
         .limit(at_most(20))
         .build()
         .unwrap();
