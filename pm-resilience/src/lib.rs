@@ -28,6 +28,7 @@ mod error;
 mod oneshot;
 mod priority;
 mod rejection;
+mod slots;
 mod sync;
 
 pub use self::admission::{
@@ -41,10 +42,10 @@ pub use self::class_of::{ByMethod, ClassOf};
 pub use self::classify::{Classify, Outcome};
 pub use self::deadline::{Deadline, IncomingDeadlineLayer, OutgoingDeadlineLayer};
 pub use self::error::{Error, TimedOut};
-pub use self::fallback::{Fallback, FallbackLayer};
+pub use self::fallback::{Fallback, FallbackLayer, FallbackSettings};
 pub use self::hedge::{Hedge, HedgeLayer, HedgeSettings};
 pub use self::limit::{Limit, LimitSettings};
-pub use self::policy::{Policy, PolicyLayer};
+pub use self::policy::{Policy, PolicyLayer, PolicySettings};
 pub use self::priority::Priority;
 pub use self::rejection::{Pattern, Reason, Rejection};
 pub use self::retry::{Retry, RetryLayer, RetrySettings};

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use pm_resilience::classify::Errors;
 use pm_resilience::{
-    BreakerSettings, Budget, Class, Fallback, Hedge, HedgeSettings, Policy, Retry, RetrySettings,
-    Timeout, Timeouts,
+    BreakerSettings, Budget, BulkheadSettings, Class, Fallback, Hedge, HedgeSettings,
+    LimitSettings, Policy, Retry, RetrySettings, ShedSettings, Timeout, Timeouts,
 };
 
 fn allocated<F: Future>(mut make: impl FnMut() -> F) -> u64 {
@@ -50,6 +50,14 @@ fn a_ready_call_allocates_nothing() {
         .unwrap();
     assert_eq!(allocated(|| policy.read("a", answer)), 0);
     assert_eq!(allocated(|| policy.write("a", answer)), 0);
+    let bounded = Policy::named("p")
+        .breaker(BreakerSettings::new())
+        .limit(LimitSettings::default())
+        .shed(ShedSettings::default())
+        .bulkhead(BulkheadSettings::default())
+        .build()
+        .unwrap();
+    assert_eq!(allocated(|| bounded.read("a", answer)), 0);
     let failing = Policy::named("p").build().unwrap();
     assert_eq!(
         allocated(|| failing.read("a", || ready(Err::<u8, u8>(7)))),

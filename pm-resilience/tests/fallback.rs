@@ -2,6 +2,7 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 use std::future::{Future, pending, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
@@ -66,4 +67,37 @@ fn the_layer_answers_errors_of_the_call_and_of_readiness() {
     handle.fail_readiness();
     assert_eq!(call(), Ok(100));
     assert_eq!((handle.in_flight(), handle.reserved()), (0, 0));
+}
+
+#[test]
+fn trap_h_a_panic_in_the_other_answer_frees_its_slot() {
+    let fallback = Fallback::new("prices", 1);
+    let fails = || ready(Err::<u8, ()>(()));
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        drive(fallback.run(fails(), |()| async { panic!("in the other answer") }))
+    }));
+    assert!(panicked.is_err());
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        drive(
+            fallback.run(fails(), |()| -> std::future::Ready<Result<u8, ()>> {
+                panic!("before it")
+            }),
+        )
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(fallback.in_flight(), 0);
+}
+
+#[test]
+fn its_bound_changes_while_it_is_used() {
+    let fallback = Fallback::new("prices", 2);
+    let fails = || ready(Err::<u8, ()>(()));
+    let hang = |()| pending::<Result<u8, ()>>();
+    let mut first = pin!(fallback.run(fails(), hang));
+    assert!(poll(first.as_mut()).is_pending());
+    fallback.reload(1);
+    let second = poll(pin!(fallback.run(fails(), hang)));
+    assert_eq!(second, Poll::Ready(Err(())));
+    fallback.reload(0);
+    assert_eq!(fallback.in_flight(), 1, "who is in it stays");
 }

@@ -10,12 +10,12 @@ use pm_resilience::limit::{Limit, LimitSettings, Permit, Rule};
 use pm_resilience::shed::{Shed, ShedSettings};
 use pm_resilience::{Outcome, Pattern, Priority, Reason};
 
-/// `PM_TEST_LONG=1` tries 60 instead of 4.
-fn seeds() -> std::ops::Range<u64> {
+/// Those in which a tolerance of 1.03 was too much. `PM_TEST_LONG=1` tries the 400 that they were found in.
+fn seeds() -> Vec<u64> {
     #[allow(clippy::disallowed_methods, reason = "a switch of the tests")]
     match std::env::var_os("PM_TEST_LONG") {
-        Some(_) => 0..60,
-        None => 0..4,
+        Some(_) => (2_000..2_400).collect(),
+        None => vec![2_003, 2_113, 2_321, 2_364],
     }
 }
 
@@ -161,17 +161,33 @@ fn aimd(takes: Duration) -> LimitSettings {
     }
 }
 
-fn within_a_fifth(what: &str, limits: &[u64], optimum: usize) {
-    let optimum = optimum as f64;
-    let mean = limits.iter().sum::<u64>() as f64 / limits.len() as f64;
-    assert!(
-        (0.8 * optimum..=1.2 * optimum).contains(&mean),
-        "{what}: {mean} instead of {optimum}: {limits:?}"
-    );
+/// Of many steps, one in a hundred may miss: what an idle service takes was then found out while it was
+/// not. That is found out again, but not always within ten seconds.
+#[derive(Default)]
+struct Steps {
+    taken: usize,
+    missed: Vec<String>,
+}
+
+impl Steps {
+    fn took(&mut self, what: String, limits: &[u64], optimum: usize) {
+        let optimum = optimum as f64;
+        let mean = limits.iter().sum::<u64>() as f64 / limits.len() as f64;
+        self.taken += 1;
+        if !(0.8 * optimum..=1.2 * optimum).contains(&mean) {
+            self.missed
+                .push(format!("{what}: {mean} instead of {optimum}"));
+        }
+    }
+
+    fn arrived(self) {
+        assert!(self.missed.len() * 100 <= self.taken, "{:#?}", self.missed);
+    }
 }
 
 #[test]
 fn ten_seconds_after_a_step_in_capacity_it_is_within_a_fifth_of_the_optimum() {
+    let mut steps = Steps::default();
     for seed in seeds() {
         for (rule, settings) in [("gradient", gradient()), ("aimd", aimd(50 * MILLI))] {
             let mut service = Service::new(settings, 40, 50 * MILLI, seed);
@@ -179,27 +195,27 @@ fn ten_seconds_after_a_step_in_capacity_it_is_within_a_fifth_of_the_optimum() {
                 service.workers = workers;
                 let rate = 2.0 * service.capacity();
                 let limits = service.limits_after_ten_seconds(rate);
-                within_a_fifth(
-                    &format!("{rule}, seed {seed}, {workers} workers"),
-                    &limits,
-                    workers,
-                );
+                let what = format!("{rule}, seed {seed}, {workers} workers");
+                steps.took(what, &limits, workers);
             }
         }
     }
+    steps.arrived();
 }
 
 #[test]
 fn a_service_that_becomes_slower_is_not_taken_for_a_queue() {
+    let mut steps = Steps::default();
     for seed in seeds() {
         let mut service = Service::new(gradient(), 40, 50 * MILLI, seed);
         for takes in [50, 150, 30] {
             service.takes = takes * MILLI;
             let rate = 2.0 * service.capacity();
             let limits = service.limits_after_ten_seconds(rate);
-            within_a_fifth(&format!("seed {seed}, {takes} ms"), &limits, 40);
+            steps.took(format!("seed {seed}, {takes} ms"), &limits, 40);
         }
     }
+    steps.arrived();
 }
 
 #[test]

@@ -372,7 +372,7 @@ fn only_so_many_ask_for_stale_data_at_the_same_time() {
         }
     }
     let (builder, ..) = policy();
-    let db = builder.stale_at_most(1).build().unwrap();
+    let db = builder.fallback(1).build().unwrap();
     let fail = || ready(Err::<(), _>("down"));
     let mut first = pin!(db.read("a", fail).or_stale(&Slow, &7, MS));
     assert!(poll(first.as_mut()).is_pending());

@@ -4,7 +4,13 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use pm_resilience::{BudgetSettings, HedgeSettings, RetrySettings, SlowLogSettings, Timeouts};
+use pm_resilience::breaker::{BreakerSettings, Mode, Window};
+use pm_resilience::health::CheckSettings;
+use pm_resilience::shutdown::{Shutdown, ShutdownSettings};
+use pm_resilience::{
+    BudgetSettings, BulkheadSettings, FallbackSettings, HedgeSettings, LimitSettings,
+    PolicySettings, RetrySettings, ShedSettings, SlowLogSettings, Timeouts,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -39,6 +45,46 @@ fn settings_are_read_as_they_are_written() {
         &HedgeSettings::after(Duration::from_millis(20)),
         json!({"after": "20ms"}),
     );
+    stands_as(
+        &BulkheadSettings::default(),
+        json!({"max": 32, "queue": 0, "wait": "100ms"}),
+    );
+    stands_as(
+        &LimitSettings::default(),
+        json!({
+            "initial": 20, "min": 1, "max": 1_000,
+            "rule": {"gradient": {"tolerance": 1.02, "probe_every": "5s"}},
+            "window": "100ms", "samples": 10, "steepest": 0.5, "lost_after": "1s",
+        }),
+    );
+    stands_as(
+        &ShedSettings::default(),
+        json!({"low": 0.6, "normal": 0.8, "high": 0.95, "critical": 1.0}),
+    );
+    stands_as(&FallbackSettings::default(), json!({"at_most": 100}));
+    stands_as(
+        &CheckSettings::default(),
+        json!({"every": "5s", "timeout": "2s", "failures": 2, "successes": 1}),
+    );
+}
+
+#[test]
+fn a_policy_is_what_its_parts_are() {
+    let settings: PolicySettings = serde_json::from_value(json!({
+        "timeouts": {"read": "800ms"},
+        "breaker": {"open_for": "10s"},
+        "bulkhead": {"max": 4},
+    }))
+    .unwrap();
+    assert_eq!(settings.bulkhead.unwrap().max.get(), 4);
+    assert_eq!(
+        settings.breaker.as_ref().unwrap().open_for,
+        Duration::from_secs(10)
+    );
+    assert_eq!(settings.retry, None);
+    let written = serde_json::to_value(&settings).unwrap();
+    stands_as(&settings, written);
+    assert!(serde_json::from_value::<PolicySettings>(json!({"braker": {}})).is_err());
 }
 
 #[test]
@@ -52,4 +98,82 @@ fn what_is_not_said_is_the_default_and_what_is_unknown_is_refused() {
     let typo = serde_json::from_value::<RetrySettings>(json!({"attemps": 3}));
     assert!(typo.unwrap_err().to_string().contains("attemps"));
     assert!(serde_json::from_value::<HedgeSettings>(json!({})).is_err());
+}
+
+#[test]
+fn what_is_not_said_of_a_breaker_is_the_default() {
+    let settings: BreakerSettings = serde_json::from_value(json!({})).unwrap();
+    assert_eq!(settings, BreakerSettings::new());
+}
+
+#[test]
+fn a_breaker_is_read_as_it_is_written() {
+    let settings = BreakerSettings::new()
+        .with_consecutive_failures(0)
+        .with_failure_rate(0.5)
+        .with_slow_calls(0.25, Duration::from_millis(500))
+        .with_window(Window::time(Duration::from_secs(10)).with_slices(5))
+        .with_probe_lease(Duration::from_secs(2))
+        .with_mode(Mode::ObserveOnly);
+    let written = serde_json::to_value(&settings).unwrap();
+    assert_eq!(
+        written["window"],
+        json!({"time": {"length": "10s", "slices": 5}})
+    );
+    assert_eq!(
+        written["slow_calls"],
+        json!({"rate": 0.25, "after": "500ms"})
+    );
+    assert_eq!(written["mode"], json!("observe_only"));
+    let read: BreakerSettings = serde_json::from_value(written).unwrap();
+    assert_eq!(read, settings);
+}
+
+#[test]
+fn short_forms_and_mistakes_of_a_breaker() {
+    let read = |value| serde_json::from_value::<BreakerSettings>(value);
+    let settings = read(json!({"window": {"calls": 50}})).unwrap();
+    assert_eq!(settings.window, Window::calls(50));
+    let settings = read(json!({"window": {"time": {"length": "1m"}}})).unwrap();
+    assert_eq!(settings.window, Window::time(Duration::from_secs(60)));
+    for wrong in [
+        json!({"open_for": 30}),
+        json!({"open_four": "30s"}),
+        json!({"mode": "off"}),
+        json!({"slow_calls": {"rate": 0.5}}),
+    ] {
+        assert!(read(wrong.clone()).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn times_have_a_unit() {
+    let settings: ShutdownSettings =
+        serde_json::from_value(json!({"delay": "0s", "drain": "2500ms"})).unwrap();
+    assert_eq!(settings.delay, Duration::ZERO);
+    assert_eq!(settings.drain, Duration::from_millis(2_500));
+    assert_eq!(settings.close, ShutdownSettings::default().close);
+    let written = serde_json::to_value(&settings).unwrap();
+    assert_eq!(written["drain"], json!("2500ms"));
+    assert_eq!(
+        serde_json::from_value::<ShutdownSettings>(written).unwrap(),
+        settings
+    );
+}
+
+#[test]
+fn a_time_that_is_none_is_refused() {
+    for wrong in [
+        json!({"delay": "-1s"}),
+        json!({"delay": 5}),
+        json!({"dely": "1s"}),
+    ] {
+        assert!(serde_json::from_value::<ShutdownSettings>(wrong).is_err());
+    }
+}
+
+#[test]
+fn what_a_file_says_is_checked_where_it_is_used() {
+    let settings = serde_json::from_value(json!({"budget": "10s"})).unwrap();
+    assert_eq!(Shutdown::new(settings).unwrap_err().field(), "budget");
 }

@@ -37,7 +37,7 @@ use pm_ratelimit::{
     By, Limiter, PolicyName, Reason, Stage,
     in_flight::{Concurrency, InFlightLayer},
 };
-use pm_resilience::{Shed, ShedLayer};
+use pm_resilience::{Shed, ShedAdmissionLayer};
 use tower::ServiceBuilder;
 
 use crate::{
@@ -94,7 +94,7 @@ pub fn build(app: &App, settings: StackSettings) -> Router {
             // Before the work: verifying tokens is most of it in a flood. Behind the limits, so that
             // one address that asks too much makes nobody else go without.
             .layer(from_fn(overload::priority))
-            .layer(ShedLayer::new(settings.shed))
+            .layer(ShedAdmissionLayer::new(settings.shed))
             // Before somebody is known: nobody may send more, whoever it is.
             .layer(from_fn(http::body_limit))
             // A handler finds who is calling, and a bad token never gets to one.

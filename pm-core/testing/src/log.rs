@@ -1,9 +1,9 @@
 use std::fmt;
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use tracing::Level;
-use tracing::subscriber::DefaultGuard;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
+use tracing::{Dispatch, Level};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// What is logged on this thread while it is alive.
@@ -18,6 +18,7 @@ impl Log {
     /// Takes what is logged at `level` and above.
     #[must_use = "it takes what is logged until it is dropped"]
     pub fn capture(level: Level) -> Self {
+        never_alone();
         let lines = Lines::default();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(level)
@@ -42,6 +43,14 @@ impl Log {
         let text = std::str::from_utf8(&bytes).expect("a log is text");
         text.lines().map(ToOwned::to_owned).collect()
     }
+}
+
+/// While there is a single subscriber in a process, `tracing` asks the one of the thread that comes to a
+/// line first whether anybody wants it, and remembers that for all: a test beside this one, which has
+/// none, would switch lines off for good. With a second one that is there all the time it asks all.
+fn never_alone() {
+    static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
+    ANOTHER.get_or_init(|| Dispatch::new(NoSubscriber::default()));
 }
 
 impl fmt::Debug for Log {

@@ -1,23 +1,25 @@
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::Permit;
+use super::{Breaker, Head, Permit, Until};
 use crate::oneshot::Oneshot;
-use crate::{Classify, Error, Rejection};
+use crate::{Error, Rejection};
 
 pin_project! {
     /// The response future of [`BreakerService`](super::BreakerService).
     ///
-    /// Its permit is given back when the answer is there, not when that is dropped. Dropped before,
+    /// Its permit is given back when the answer is there, not when that is dropped, or when
+    /// [`Until`] says. Dropped before,
     /// it drops the inner future first and its permit then, which says what a dropped
     /// [`Permit`] says.
     #[must_use = "futures do nothing unless awaited"]
-    pub struct ResponseFuture<S, Req, C>
+    pub struct ResponseFuture<S, Req, C, U = Head>
     where
         S: Service<Req>,
     {
@@ -25,6 +27,7 @@ pin_project! {
         state: State<Oneshot<S, Req>>,
         // Behind the state, because fields are dropped in this order.
         guard: Option<(Permit, C)>,
+        until: PhantomData<fn() -> U>,
     }
 }
 
@@ -36,7 +39,7 @@ pin_project! {
     }
 }
 
-impl<S, Req, C> ResponseFuture<S, Req, C>
+impl<S, Req, C, U> ResponseFuture<S, Req, C, U>
 where
     S: Service<Req>,
 {
@@ -44,6 +47,7 @@ where
         Self {
             state: State::Calling { call },
             guard: Some((permit, classify)),
+            until: PhantomData,
         }
     }
 
@@ -52,16 +56,17 @@ where
         Self {
             state: State::Rejected { rejection },
             guard: None,
+            until: PhantomData,
         }
     }
 }
 
-impl<S, Req, C> Future for ResponseFuture<S, Req, C>
+impl<S, Req, C, U> Future for ResponseFuture<S, Req, C, U>
 where
     S: Service<Req>,
-    C: Classify<S::Response, S::Error>,
+    U: Until<C, S::Response, S::Error, Breaker>,
 {
-    type Output = Result<S::Response, Error<S::Error>>;
+    type Output = Result<U::Response, Error<S::Error>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -75,7 +80,7 @@ where
         match polled {
             Poll::Ready(result) => {
                 let (permit, classify) = this.guard.take().expect("not polled after it was done");
-                permit.settle(classify.classify(result.as_ref()));
+                let (_, result) = U::end(result, &classify, permit);
                 Poll::Ready(result.map_err(Error::Inner))
             }
             Poll::Pending => {
@@ -88,7 +93,7 @@ where
     }
 }
 
-impl<S, Req, C> fmt::Debug for ResponseFuture<S, Req, C>
+impl<S, Req, C, U> fmt::Debug for ResponseFuture<S, Req, C, U>
 where
     S: Service<Req>,
 {

@@ -1,8 +1,9 @@
 use std::fmt;
+use std::marker::PhantomData;
 
 use tower_layer::Layer;
 
-use super::{Breaker, BreakerService};
+use super::{BodyEnd, Breaker, BreakerService, Head};
 use crate::classify::Errors;
 
 /// Guards a service by a [`Breaker`].
@@ -26,10 +27,10 @@ use crate::classify::Errors;
 /// );
 /// # Ok::<(), pm_core::reload::InvalidSetting>(())
 /// ```
-#[derive(Clone)]
-pub struct BreakerLayer<C = Errors> {
+pub struct BreakerLayer<C = Errors, U = Head> {
     breaker: Breaker,
     classify: C,
+    until: PhantomData<fn() -> U>,
 }
 
 impl BreakerLayer {
@@ -39,30 +40,54 @@ impl BreakerLayer {
         Self {
             breaker,
             classify: Errors,
+            until: PhantomData,
         }
     }
 }
 
-impl<C> BreakerLayer<C> {
+impl<C, U> BreakerLayer<C, U> {
     /// The same, where `classify` says what a result says: a [`Classify`](crate::Classify).
     #[must_use]
-    pub fn with_classifier<D: Clone>(self, classify: D) -> BreakerLayer<D> {
+    pub fn with_classifier<D: Clone>(self, classify: D) -> BreakerLayer<D, U> {
         BreakerLayer {
             breaker: self.breaker,
             classify,
+            until: PhantomData,
+        }
+    }
+
+    /// The same for HTTP, where a call lasts until the body of its response has [ended](BodyEnd): a
+    /// body that fails behind a good head is a failure. The classifier has to be a
+    /// [`ClassifyStream`](crate::classify::ClassifyStream), such as [`Http`](crate::classify::Http).
+    #[must_use]
+    pub fn until_body_end(self) -> BreakerLayer<C, BodyEnd> {
+        BreakerLayer {
+            breaker: self.breaker,
+            classify: self.classify,
+            until: PhantomData,
         }
     }
 }
 
-impl<S, C: Clone> Layer<S> for BreakerLayer<C> {
-    type Service = BreakerService<S, C>;
+impl<S, C: Clone, U> Layer<S> for BreakerLayer<C, U> {
+    type Service = BreakerService<S, C, U>;
 
-    fn layer(&self, inner: S) -> BreakerService<S, C> {
+    fn layer(&self, inner: S) -> BreakerService<S, C, U> {
         BreakerService::new(inner, self.breaker.clone(), self.classify.clone())
     }
 }
 
-impl<C> fmt::Debug for BreakerLayer<C> {
+impl<C: Clone, U> Clone for BreakerLayer<C, U> {
+    fn clone(&self) -> Self {
+        Self {
+            breaker: self.breaker.clone(),
+            classify: self.classify.clone(),
+            until: PhantomData,
+        }
+    }
+}
+
+impl<C, U> fmt::Debug for BreakerLayer<C, U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BreakerLayer")
             .field("breaker", &self.breaker)

@@ -20,6 +20,9 @@
 //! **Several probes.** With [`probes`](BreakerSettings::probes) above one, that many are let in at the
 //! same time, and that many have to succeed; the first failure opens the breaker again.
 //!
+//! **Bodies.** A layer settles when the head of a response is there, or when its body has ended:
+//! [`BreakerLayer::until_body_end`].
+//!
 //! **Rates.** Only a failure opens a breaker by the rate of failures, and only a slow call by that of
 //! slow calls. A slow success is a success, and slow. Where slow calls are watched, a probe that was
 //! slow opens the breaker again.
@@ -41,6 +44,7 @@ mod settings;
 mod state;
 mod stats;
 mod transition;
+mod until;
 mod window;
 mod word;
 
@@ -54,4 +58,5 @@ pub use self::service::BreakerService;
 pub use self::settings::{BreakerSettings, Mode, SlowCalls};
 pub use self::state::{Cause, State};
 pub use self::stats::{BreakerStats, Counts};
+pub use self::until::{BodyEnd, Head, Until};
 pub use self::window::Window;

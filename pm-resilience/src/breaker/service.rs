@@ -1,11 +1,12 @@
 use std::fmt;
+use std::marker::PhantomData;
 use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use super::{Breaker, ResponseFuture};
+use super::{Breaker, Head, ResponseFuture, Until};
 use crate::Error;
-use crate::classify::{Classify, Errors};
+use crate::classify::Errors;
 use crate::oneshot::Oneshot;
 
 /// What [`BreakerLayer`](super::BreakerLayer) builds.
@@ -13,19 +14,20 @@ use crate::oneshot::Oneshot;
 /// It is always ready, and decides when it is called. The inner service is cloned for each call that
 /// is let in, and its readiness is awaited within the call: an error of it is a result like any
 /// other. A call that is rejected touches nothing of it.
-#[derive(Clone)]
-pub struct BreakerService<S, C = Errors> {
+pub struct BreakerService<S, C = Errors, U = Head> {
     inner: S,
     breaker: Breaker,
     classify: C,
+    until: PhantomData<fn() -> U>,
 }
 
-impl<S, C> BreakerService<S, C> {
+impl<S, C, U> BreakerService<S, C, U> {
     pub(super) const fn new(inner: S, breaker: Breaker, classify: C) -> Self {
         Self {
             inner,
             breaker,
             classify,
+            until: PhantomData,
         }
     }
 
@@ -50,14 +52,15 @@ impl<S, C> BreakerService<S, C> {
     }
 }
 
-impl<S, Req, C> Service<Req> for BreakerService<S, C>
+impl<S, Req, C, U> Service<Req> for BreakerService<S, C, U>
 where
     S: Service<Req> + Clone,
-    C: Classify<S::Response, S::Error> + Clone,
+    C: Clone,
+    U: Until<C, S::Response, S::Error, Breaker>,
 {
-    type Response = S::Response;
+    type Response = U::Response;
     type Error = Error<S::Error>;
-    type Future = ResponseFuture<S, Req, C>;
+    type Future = ResponseFuture<S, Req, C, U>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
@@ -74,7 +77,14 @@ where
     }
 }
 
-impl<S: fmt::Debug, C> fmt::Debug for BreakerService<S, C> {
+impl<S: Clone, C: Clone, U> Clone for BreakerService<S, C, U> {
+    fn clone(&self) -> Self {
+        let (inner, classify) = (self.inner.clone(), self.classify.clone());
+        Self::new(inner, self.breaker.clone(), classify)
+    }
+}
+
+impl<S: fmt::Debug, C, U> fmt::Debug for BreakerService<S, C, U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BreakerService")
             .field("inner", &self.inner)

@@ -1,12 +1,13 @@
 use std::fmt;
-use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use pm_core::Clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::BulkheadSettings;
+use super::acquire::Queued;
+use super::{Acquire, BulkheadSettings};
 use crate::telemetry::GateMetrics;
 use crate::{Pattern, Reason, Rejection};
 
@@ -39,7 +40,7 @@ pub struct Permit {
 }
 
 /// One who waits, until this is dropped.
-struct Waiting(Arc<Shared>);
+pub(super) struct Waiting(Arc<Shared>);
 
 impl Bulkhead {
     /// A bulkhead with all of its permits. The name is for rejections, logs and metrics.
@@ -95,25 +96,13 @@ impl Bulkhead {
     /// # Panics
     ///
     /// With the system clock, if it has to wait outside a tokio runtime with its timer on.
-    pub fn acquire(&self) -> impl Future<Output = Result<Permit, Rejection>> + Send + use<> {
-        let this = self.clone();
-        async move {
-            if let Some(permit) = this.look() {
-                return Ok(permit);
-            }
-            let settings = this.settings();
-            let (waiting, ahead) = Waiting::behind(&this.0);
-            if ahead >= u64::from(settings.queue) {
-                return Err(this.reject(Reason::Full));
-            }
-            let acquired = Arc::clone(&this.0.permits).acquire_owned();
-            let acquired = this.0.clock.within(settings.wait, acquired).await;
-            drop(waiting);
-            match acquired {
-                Ok(held) => Ok(this.permit(held.expect("the semaphore is never closed"))),
-                Err(_) => Err(this.reject(Reason::WaitedTooLong)),
-            }
-        }
+    pub fn acquire(&self) -> Acquire {
+        Acquire::new(self.clone(), Duration::MAX)
+    }
+
+    /// The same, for no longer than this.
+    pub(crate) fn acquire_within(&self, at_most: Duration) -> Acquire {
+        Acquire::new(self.clone(), at_most)
     }
 
     /// How many calls are under way.
@@ -159,7 +148,19 @@ impl Bulkhead {
         Some(self.permit(held))
     }
 
-    fn permit(&self, held: OwnedSemaphorePermit) -> Permit {
+    /// A place in the queue, if there is one.
+    pub(super) fn queue(&self, at_most: Duration) -> Result<Queued, Rejection> {
+        let settings = self.settings();
+        let (waiting, ahead) = Waiting::behind(&self.0);
+        if ahead >= u64::from(settings.queue) {
+            return Err(self.reject(Reason::Full));
+        }
+        let turn = Arc::clone(&self.0.permits).acquire_owned();
+        let turn = self.0.clock.within(settings.wait.min(at_most), turn);
+        Ok(Queued::new(turn, waiting))
+    }
+
+    pub(super) fn permit(&self, held: OwnedSemaphorePermit) -> Permit {
         self.0.metrics.admitted();
         Permit {
             shared: Arc::clone(&self.0),
@@ -167,7 +168,7 @@ impl Bulkhead {
         }
     }
 
-    fn reject(&self, reason: Reason) -> Rejection {
+    pub(super) fn reject(&self, reason: Reason) -> Rejection {
         self.0.metrics.rejected(reason);
         Rejection::new(Arc::clone(&self.0.name), Pattern::Bulkhead, reason)
     }

@@ -6,11 +6,9 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::Permit;
+use super::{Acquire, Permit};
+use crate::Error;
 use crate::oneshot::Oneshot;
-use crate::{Error, Rejection};
-
-type Acquiring = Pin<Box<dyn Future<Output = Result<Permit, Rejection>> + Send>>;
 
 pin_project! {
     /// A call that waits for its permit, for the inner service, or for the response. Nothing is
@@ -20,7 +18,7 @@ pin_project! {
     where
         S: Service<R>,
     {
-        acquiring: Option<Acquiring>,
+        acquiring: Option<Acquire>,
         // Only polled with a permit. Empty behind the end.
         #[pin]
         call: Option<Oneshot<S, R>>,
@@ -40,7 +38,7 @@ where
         }
     }
 
-    pub(super) const fn waiting(call: Oneshot<S, R>, acquiring: Acquiring) -> Self {
+    pub(super) const fn waiting(call: Oneshot<S, R>, acquiring: Acquire) -> Self {
         Self {
             acquiring: Some(acquiring),
             call: Some(call),
@@ -58,7 +56,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if let Some(acquiring) = this.acquiring {
-            let permit = ready!(acquiring.as_mut().poll(cx));
+            let permit = ready!(Pin::new(acquiring).poll(cx));
             *this.acquiring = None;
             *this.permit = Some(permit?);
         }

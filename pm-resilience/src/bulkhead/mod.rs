@@ -21,6 +21,7 @@
 //! response is ready. [`BulkheadAdmissionLayer`](crate::admission::BulkheadAdmissionLayer) is for a
 //! server: rejections are answers, and a permit is freed when the body of the response has ended.
 
+mod acquire;
 #[allow(
     clippy::module_inception,
     reason = "the noun that the folder is named after"
@@ -31,6 +32,7 @@ mod layer;
 mod service;
 mod settings;
 
+pub use self::acquire::Acquire;
 pub use self::bulkhead::{Bulkhead, Permit};
 pub use self::future::ResponseFuture;
 pub use self::layer::BulkheadLayer;

@@ -53,7 +53,7 @@ where
         let call = Oneshot::new(self.inner.clone(), request);
         match self.bulkhead.look() {
             Some(permit) => ResponseFuture::permitted(call, permit),
-            None => ResponseFuture::waiting(call, Box::pin(self.bulkhead.acquire())),
+            None => ResponseFuture::waiting(call, self.bulkhead.acquire()),
         }
     }
 }

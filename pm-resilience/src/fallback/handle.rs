@@ -2,9 +2,9 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use super::{FallbackLayer, Run};
+use super::permit::Permit;
+use super::{FallbackLayer, FallbackSettings, Run};
+use crate::slots::Slots;
 use crate::telemetry::FallbackMetrics;
 
 /// Another answer, for so many at the same time; see the [module documentation](super).
@@ -15,20 +15,19 @@ pub struct Fallback(Arc<Shared>);
 
 struct Shared {
     name: Arc<str>,
-    permits: Arc<Semaphore>,
+    slots: Arc<Slots>,
     metrics: FallbackMetrics,
 }
 
 impl Fallback {
-    /// A fallback that `at_most` calls take at the same time.
+    /// A fallback of these settings, or for so many calls at the same time.
     #[must_use]
-    pub fn new(name: impl Into<Arc<str>>, at_most: u32) -> Self {
+    pub fn new(name: impl Into<Arc<str>>, settings: impl Into<FallbackSettings>) -> Self {
         let name = name.into();
-        let permits = usize::try_from(at_most).unwrap_or(usize::MAX);
         Self(Arc::new(Shared {
             metrics: FallbackMetrics::new(&name),
             name,
-            permits: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
+            slots: Arc::new(Slots::new(settings.into().at_most.into())),
         }))
     }
 
@@ -51,8 +50,19 @@ impl Fallback {
         FallbackLayer::new(self.clone(), alternative)
     }
 
-    pub(crate) fn try_acquire(&self) -> Option<OwnedSemaphorePermit> {
-        let permit = Arc::clone(&self.0.permits).try_acquire_owned().ok();
+    /// How many are in it.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.0.slots.taken()
+    }
+
+    /// Another bound, for those who come from now on; who is in it stays.
+    pub fn reload(&self, settings: impl Into<FallbackSettings>) {
+        self.0.slots.set_ceiling(settings.into().at_most.into());
+    }
+
+    pub(crate) fn try_acquire(&self) -> Option<Permit> {
+        let permit = Permit::try_take(&self.0.slots);
         self.0.metrics.decided(permit.is_some());
         permit
     }
@@ -62,7 +72,7 @@ impl fmt::Debug for Fallback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fallback")
             .field("name", &self.0.name)
-            .field("free", &self.0.permits.available_permits())
+            .field("in_flight", &self.in_flight())
             .finish_non_exhaustive()
     }
 }

@@ -22,10 +22,14 @@
 
 mod handle;
 mod layer;
+mod permit;
 mod run;
 mod service;
+mod settings;
 
 pub use self::handle::Fallback;
 pub use self::layer::FallbackLayer;
+pub(crate) use self::permit::Permit;
 pub use self::run::Run;
 pub use self::service::{FallbackService, ResponseFuture};
+pub use self::settings::FallbackSettings;

@@ -4,9 +4,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::Fallback;
+use super::permit::Permit;
 
 pin_project! {
     /// What [`Fallback::run`] returns: the answer of the one or of the other.
@@ -30,7 +30,7 @@ pin_project! {
         Alternative {
             #[pin]
             inner: G,
-            permit: Option<OwnedSemaphorePermit>,
+            permit: Option<Permit>,
         },
     }
 }

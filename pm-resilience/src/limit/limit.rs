@@ -6,8 +6,8 @@ use pm_core::reload::InvalidSetting;
 use pm_core::{Clock, Tick};
 
 use super::estimate::{Estimate, Sample};
-use super::slots::Slots;
 use super::{LimitSettings, Permit};
+use crate::slots::Slots;
 use crate::sync::{Mutex, MutexGuard};
 use crate::telemetry::GateMetrics;
 use crate::{Pattern, Reason, Rejection};

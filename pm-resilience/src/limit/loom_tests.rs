@@ -6,7 +6,7 @@ use std::sync::Arc;
 use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
 
-use super::slots::Slots;
+use crate::slots::Slots;
 
 #[test]
 fn the_last_slot_is_taken_once_and_given_back_once() {

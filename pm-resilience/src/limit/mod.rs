@@ -38,7 +38,6 @@ mod loom_tests;
 mod permit;
 mod probe;
 mod settings;
-mod slots;
 mod window;
 
 pub use self::limit::Limit;

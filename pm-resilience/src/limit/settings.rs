@@ -47,7 +47,7 @@ pub struct LimitSettings {
 pub enum Rule {
     /// By latency, compared with that of an idle service.
     Gradient {
-        /// How many times longer than that is still no queue: 1 or more. 1.03 by default.
+        /// How many times longer than that is still no queue: 1 or more. 1.02 by default.
         tolerance: f64,
         /// How often the latency of an idle service is found out again, give or take a quarter. At most
         /// a day; 5 s by default.
@@ -65,7 +65,7 @@ pub enum Rule {
 }
 
 impl LimitSettings {
-    pub(super) fn check(&self) -> Result<(), InvalidSetting> {
+    pub(crate) fn check(&self) -> Result<(), InvalidSetting> {
         let invalid =
             |field: &'static str, reason: &'static str| Err(InvalidSetting::new(field, reason));
         let share = |share: f64| share > 0.0 && share < 1.0;
@@ -119,7 +119,7 @@ impl Rule {
     #[must_use]
     pub const fn gradient() -> Self {
         Self::Gradient {
-            tolerance: 1.03,
+            tolerance: 1.02,
             probe_every: Duration::from_secs(5),
         }
     }

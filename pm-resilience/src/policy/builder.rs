@@ -4,12 +4,14 @@ use std::time::Duration;
 use pm_core::Clock;
 use pm_core::reload::InvalidSetting;
 
-use super::Policy;
 use super::hold::Parts;
+use super::settings::within;
+use super::{Policy, PolicySettings};
 use crate::breaker::Mode;
 use crate::classify::Errors;
 use crate::{
-    Breaker, BreakerSettings, Budget, Fallback, Retry, RetrySettings, SlowLog, SlowLogSettings,
+    Breaker, BreakerSettings, Budget, Bulkhead, BulkheadSettings, Fallback, FallbackSettings,
+    Limit, LimitSettings, Retry, RetrySettings, Shed, ShedSettings, SlowLog, SlowLogSettings,
     Timeout, Timeouts,
 };
 
@@ -21,12 +23,8 @@ use crate::{
 #[must_use = "a policy is there once it is built"]
 pub struct PolicyBuilder<C = Errors> {
     name: Arc<str>,
-    timeouts: Timeouts,
-    breaker: Option<BreakerSettings>,
-    retry: Option<RetrySettings>,
+    settings: PolicySettings,
     budget: Option<Budget>,
-    slow_log: Option<SlowLogSettings>,
-    stale_at_most: u32,
     classify: C,
     clock: Clock,
 }
@@ -35,12 +33,8 @@ impl PolicyBuilder {
     pub(super) fn new(name: Arc<str>) -> Self {
         Self {
             name,
-            timeouts: Timeouts::new(),
-            breaker: None,
-            retry: None,
+            settings: PolicySettings::default(),
             budget: None,
-            slow_log: None,
-            stale_at_most: 100,
             classify: Errors,
             clock: Clock::system(),
         }
@@ -48,22 +42,48 @@ impl PolicyBuilder {
 }
 
 impl<C> PolicyBuilder<C> {
+    /// All of these settings, in the place of whatever was said before.
+    pub fn settings(mut self, settings: PolicySettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
     /// How long an attempt may take, by class.
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
-        self.timeouts = timeouts;
+        self.settings.timeouts = Some(timeouts);
+        self
+    }
+
+    /// Operations need a permit of a limit that adapts.
+    pub fn limit(mut self, settings: LimitSettings) -> Self {
+        self.settings.limit = Some(settings);
+        self
+    }
+
+    /// Operations need a permit of a limit that adapts, what matters most to the last: by
+    /// [`Call::priority`](super::Call::priority), of requests by the [`Priority`](crate::Priority) in
+    /// their extensions. Without [`limit`](Self::limit), of the default one.
+    pub fn shed(mut self, settings: ShedSettings) -> Self {
+        self.settings.shed = Some(settings);
         self
     }
 
     /// Attempts are guarded by a breaker. The lease of a probe is the longest of the time-outs if
     /// it is not set.
     pub fn breaker(mut self, settings: BreakerSettings) -> Self {
-        self.breaker = Some(settings);
+        self.settings.breaker = Some(settings);
+        self
+    }
+
+    /// Attempts need a place in a bulkhead, or wait for one as its settings say.
+    pub fn bulkhead(mut self, settings: BulkheadSettings) -> Self {
+        self.settings.bulkhead = Some(settings);
         self
     }
 
     /// What may be repeated is retried.
     pub fn retry(mut self, settings: RetrySettings) -> Self {
-        self.retry = Some(settings);
+        self.settings.retry = Some(settings);
         self
     }
 
@@ -76,13 +96,14 @@ impl<C> PolicyBuilder<C> {
 
     /// Operations that take long are logged. A [`Duration`] is a threshold.
     pub fn slow_log(mut self, settings: impl Into<SlowLogSettings>) -> Self {
-        self.slow_log = Some(settings.into());
+        self.settings.slow_log = Some(settings.into());
         self
     }
 
-    /// How many may ask for stale data at the same time. Default 100.
-    pub fn stale_at_most(mut self, at_most: u32) -> Self {
-        self.stale_at_most = at_most;
+    /// How many may ask for another answer at the same time: for stale data, or of
+    /// [`or_else`](super::Call::or_else). A number is that. Default 100.
+    pub fn fallback(mut self, settings: impl Into<FallbackSettings>) -> Self {
+        self.settings.fallback = Some(settings.into());
         self
     }
 
@@ -90,12 +111,8 @@ impl<C> PolicyBuilder<C> {
     pub fn classify<D>(self, classify: D) -> PolicyBuilder<D> {
         PolicyBuilder {
             name: self.name,
-            timeouts: self.timeouts,
-            breaker: self.breaker,
-            retry: self.retry,
+            settings: self.settings,
             budget: self.budget,
-            slow_log: self.slow_log,
-            stale_at_most: self.stale_at_most,
             classify,
             clock: self.clock,
         }
@@ -115,30 +132,48 @@ impl<C> PolicyBuilder<C> {
     pub fn build(self) -> Result<Policy<C>, InvalidSetting> {
         let Self {
             name,
-            timeouts,
+            settings,
             clock,
             ..
         } = self;
-        let longest = longest(&timeouts);
-        let timeout = Timeout::new(name.clone(), timeouts).map_err(within("timeouts"))?;
-
+        let timeouts = settings.timeouts.unwrap_or_default();
         // One that is disabled costs a load, and can be switched on later.
-        let mut settings = self
+        let breaker = settings
             .breaker
             .unwrap_or_else(|| BreakerSettings::new().with_mode(Mode::Disabled));
-        settings.probe_lease = settings.probe_lease.or(Some(longest));
-        let breaker = Breaker::new(name.clone(), settings).map_err(within("breaker"))?;
+        let breaker = leased(breaker, &timeouts);
+        let breaker = Breaker::new(name.clone(), breaker).map_err(within("breaker"))?;
+        let timeout = Timeout::new(name.clone(), timeouts).map_err(within("timeouts"))?;
+
+        let limit = match (settings.limit, &settings.shed) {
+            (None, Some(_)) => Some(LimitSettings::default()),
+            (limit, _) => limit,
+        };
+        let limit = limit
+            .map(|settings| Limit::new(name.clone(), settings))
+            .transpose()
+            .map_err(within("limit"))?
+            .map(|limit| limit.with_clock(clock.clone()));
+        let shed = limit
+            .clone()
+            .zip(settings.shed)
+            .map(|(limit, settings)| Shed::new(limit, settings))
+            .transpose()
+            .map_err(within("shed"))?;
 
         let budget = self.budget.unwrap_or_else(|| {
             let default = Budget::percent(20).floor_per_second(10);
             default.with_clock(clock.clone())
         });
-        let retry = self
+        let retry = settings
             .retry
             .map(|settings| Retry::new(name.clone(), settings, budget))
             .transpose()
             .map_err(within("retry"))?;
-        let slow_log = self
+        let bulkhead = settings
+            .bulkhead
+            .map(|settings| Bulkhead::new(name.clone(), settings));
+        let slow_log = settings
             .slow_log
             .map(|settings| SlowLog::new(name.clone(), settings))
             .transpose()
@@ -146,10 +181,13 @@ impl<C> PolicyBuilder<C> {
 
         Ok(Policy::new(Parts {
             timeout: timeout.with_clock(clock.clone()),
-            breaker: breaker.with_clock(clock.clone()),
+            limit,
+            shed,
             retry: retry.map(|retry| retry.with_clock(clock.clone())),
+            breaker: breaker.with_clock(clock.clone()),
+            bulkhead: bulkhead.map(|bulkhead| bulkhead.with_clock(clock.clone())),
             slow_log: slow_log.map(|log| log.with_clock(clock.clone())),
-            stale: Fallback::new(name.clone(), self.stale_at_most),
+            fallback: Fallback::new(name.clone(), settings.fallback.unwrap_or_default()),
             classify: self.classify,
             name,
             clock,
@@ -157,15 +195,10 @@ impl<C> PolicyBuilder<C> {
     }
 }
 
-fn longest(timeouts: &Timeouts) -> Duration {
+/// A probe is given up with the attempt that it is, if nothing else was said.
+pub(super) fn leased(mut breaker: BreakerSettings, timeouts: &Timeouts) -> BreakerSettings {
     let fixed = timeouts.read.max(timeouts.write).max(timeouts.batch);
-    timeouts.custom.values().copied().fold(fixed, Duration::max)
-}
-
-/// Names the part that a field belongs to.
-fn within(part: &'static str) -> impl Fn(InvalidSetting) -> InvalidSetting {
-    move |error| {
-        let field = format!("{part}.{}", error.field());
-        InvalidSetting::new(field, error.reason().to_owned())
-    }
+    let longest = timeouts.custom.values().copied().fold(fixed, Duration::max);
+    breaker.probe_lease = breaker.probe_lease.or(Some(longest));
+    breaker
 }

@@ -9,8 +9,10 @@ use pm_core::StaleSource;
 
 use super::OrStale;
 use super::core::{Guarded, Task};
-use super::hold::{Lent, Parts};
-use crate::{Classify, Error};
+use super::hold::{Hold, Lent, Parts};
+use crate::breaker::Head;
+use crate::fallback::Run;
+use crate::{Classify, Error, Priority};
 
 pin_project! {
     /// A call under a [`Policy`](super::Policy): its answer, or one flat [`Error`].
@@ -37,6 +39,26 @@ impl<'p, C, M, F> Call<'p, C, M, F> {
         self.task.repeatable = true;
         self
     }
+
+    /// How much it matters, where the policy [sheds](super::PolicyBuilder::shed). Without it, it is
+    /// [`Normal`](Priority::Normal).
+    pub const fn priority(mut self, priority: Priority) -> Self {
+        self.task.priority = priority;
+        self
+    }
+
+    /// Another answer, where this one ends with an error: whatever `alternative` makes of it, or the
+    /// error again. So many may be in there at the same time as
+    /// [`fallback`](super::PolicyBuilder::fallback) says; others have their error.
+    pub fn or_else<A, G, T, E>(self, alternative: A) -> Run<Self, A, G>
+    where
+        Self: Future<Output = Result<T, Error<E>>>,
+        A: FnOnce(Error<E>) -> G,
+        G: Future<Output = Result<T, Error<E>>>,
+    {
+        let fallback = self.guarded.hold().parts().fallback.clone();
+        fallback.run(self, alternative)
+    }
 }
 
 impl<C, M, F, T, E> Future for Call<'_, C, M, F>
@@ -49,14 +71,14 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        this.guarded.poll(cx, *this.task, |_| (this.make)())
+        this.guarded.poll::<Head>(cx, *this.task, |_| (this.make)())
     }
 }
 
 impl<C, M, F> fmt::Debug for Call<'_, C, M, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
-            .field("policy", &self.guarded.hold().name)
+            .field("policy", &self.guarded.hold().parts().name)
             .field("task", &self.task)
             .finish_non_exhaustive()
     }
@@ -76,12 +98,29 @@ impl<'p, C, M, F> Read<'p, C, M, F> {
         Self { call }
     }
 
+    /// As [`Call::priority`].
+    pub const fn priority(mut self, priority: Priority) -> Self {
+        self.call.task.priority = priority;
+        self
+    }
+
+    /// As [`Call::or_else`].
+    pub fn or_else<A, G, T, E>(self, alternative: A) -> Run<Self, A, G>
+    where
+        Self: Future<Output = Result<T, Error<E>>>,
+        A: FnOnce(Error<E>) -> G,
+        G: Future<Output = Result<T, Error<E>>>,
+    {
+        let fallback = self.parts().fallback.clone();
+        fallback.run(self, alternative)
+    }
+
     /// What `source` still has for `key`, if that is not older than `max_age`, where there is no
     /// answer: the call was rejected, took too long, or failed. An error that is not a failure, such
     /// as that there is no such thing, stays what it is.
     ///
     /// So many may ask the source at the same time as
-    /// [`stale_at_most`](super::PolicyBuilder::stale_at_most) says; their permit is freed when it
+    /// [`fallback`](super::PolicyBuilder::fallback) says; their permit is freed when it
     /// has answered. Costs an allocation where it is asked, and nothing else does.
     pub const fn or_stale<'s, S, K, T, E>(
         self,

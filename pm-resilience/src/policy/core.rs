@@ -9,16 +9,19 @@ use pm_core::Tick;
 use pm_core::clock::Sleep;
 
 use super::hold::Hold;
-use crate::breaker::Permit;
+use crate::breaker::{Permit, Until};
+use crate::bulkhead::{self, Acquire};
+use crate::limit;
 use crate::slow_log::Operation;
 use crate::timeout::Timed;
-use crate::{Class, Classify, Deadline, Error, Outcome, Pattern, Reason, Rejection};
+use crate::{Class, Deadline, Error, Outcome, Pattern, Priority, Reason, Rejection};
 
 /// What is called, as far as the policy cares.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Task {
     pub(super) operation: &'static str,
     pub(super) class: Class,
+    pub(super) priority: Priority,
     pub(super) repeatable: bool,
 }
 
@@ -32,6 +35,8 @@ pin_project! {
         attempt: u32,
         #[pin]
         state: State<H, F>,
+        // Until the operation has ended. Behind the state, because fields are dropped in this order.
+        admitted: Option<limit::Permit>,
     }
 }
 
@@ -39,12 +44,15 @@ pin_project! {
     #[project = StateProj]
     enum State<H: Hold, F> {
         Begun,
+        // Without a permit of the breaker: it may have opened when there is a place.
+        Queued { acquire: Acquire },
         Attempting {
             #[pin]
             timed: Timed<F>,
             curtailed: bool,
             // Behind the attempt, because fields are dropped in this order. Gone with its end.
             permit: Option<Permit<H>>,
+            place: Option<bulkhead::Permit>,
         },
         Waiting {
             #[pin]
@@ -63,6 +71,7 @@ impl<H: Hold, F> Guarded<H, F> {
             began: None,
             attempt: 0,
             state: State::Begun,
+            admitted: None,
         }
     }
 
@@ -74,33 +83,38 @@ impl<H: Hold, F> Guarded<H, F> {
 impl<H, F, T, E> Guarded<H, F>
 where
     H: Hold,
-    H::Classifier: Classify<T, E>,
     F: Future<Output = Result<T, E>>,
 {
     /// `make` is called for each attempt, with what the deadline leaves it if there is one.
-    pub(super) fn poll(
+    pub(super) fn poll<U: Until<H::Classifier, T, E, H>>(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         task: Task,
         mut make: impl FnMut(Option<Duration>) -> F,
-    ) -> Poll<Result<T, Error<E>>> {
+    ) -> Poll<Result<U::Response, Error<E>>> {
         let mut this = self.project();
+        let parts = this.hold.parts();
         let result = loop {
+            let mut begins = false;
+            let mut place = None;
             match this.state.as_mut().project() {
                 StateProj::Begun => {
+                    begins = true;
                     *this.deadline = earlier(*this.deadline, Deadline::current());
-                    if this.hold.slow_log.is_some() {
-                        *this.began = Some(this.hold.clock.now());
-                    }
-                    if let Some(retry) = &this.hold.retry {
-                        retry.begin();
+                    if parts.slow_log.is_some() {
+                        *this.began = Some(parts.clock.now());
                     }
                 }
+                StateProj::Queued { acquire } => match ready!(Pin::new(acquire).poll(cx)) {
+                    Ok(permit) => place = Some(permit),
+                    Err(rejection) => break Err(rejection.into()),
+                },
                 StateProj::Waiting { sleep } => ready!(sleep.poll(cx)),
                 StateProj::Attempting {
                     timed,
                     curtailed,
                     permit,
+                    ..
                 } => {
                     let Poll::Ready(result) = timed.poll(cx) else {
                         if let Some(permit) = permit {
@@ -111,8 +125,7 @@ where
                     let permit = permit.take().expect("an attempt ends once");
                     let (outcome, result) = match result {
                         Ok(result) => {
-                            let outcome = this.hold.classify.classify(result.as_ref());
-                            permit.settle(outcome);
+                            let (outcome, result) = U::end(result, &parts.classify, permit);
                             (outcome, result.map_err(Error::Inner))
                         }
                         Err(timed_out) => {
@@ -124,7 +137,11 @@ where
                             (outcome, Err(Error::TimedOut(timed_out)))
                         }
                     };
-                    let again = this.hold.retry.as_ref().filter(|_| task.repeatable);
+                    // A limit learns from first attempts: what comes behind them was waited for.
+                    if let Some(admitted) = this.admitted {
+                        admitted.tell(outcome);
+                    }
+                    let again = parts.retry.as_ref().filter(|_| task.repeatable);
                     let again = again.and_then(|retry| {
                         let decision = retry.decide(*this.attempt, outcome, *this.deadline);
                         decision.ok().map(|again| retry.clock().sleep_until(again))
@@ -136,21 +153,39 @@ where
                 StateProj::Done => panic!("polled after it was done"),
             }
 
-            let mut after = this.hold.timeout.of(task.class);
-            let now = this.deadline.map(|_| this.hold.clock.now());
+            let mut after = parts.timeout.of(task.class);
+            let now = this.deadline.map(|_| parts.clock.now());
             let left = this
                 .deadline
                 .zip(now)
                 .map(|(deadline, now)| deadline.remaining(now));
             if left.is_some_and(|left| left.is_zero()) {
-                let name = Arc::clone(&this.hold.name);
+                let name = Arc::clone(&parts.name);
                 let passed = Rejection::new(name, Pattern::Deadline, Reason::DeadlinePassed);
                 break Err(passed.into());
+            }
+            if begins {
+                match parts.admit(task.priority) {
+                    Ok(admitted) => *this.admitted = admitted,
+                    Err(rejection) => break Err(rejection.into()),
+                }
+                if let Some(retry) = &parts.retry {
+                    retry.begin();
+                }
             }
             let mut permit = match Permit::try_acquire(this.hold.clone()) {
                 Ok(permit) => permit,
                 Err(rejection) => break Err(rejection.into()),
             };
+            if let (Some(bulkhead), None) = (&parts.bulkhead, &place) {
+                place = bulkhead.look();
+                if place.is_none() {
+                    permit.ignore();
+                    let acquire = bulkhead.acquire_within(left.unwrap_or(Duration::MAX));
+                    this.state.set(State::Queued { acquire });
+                    continue;
+                }
+            }
             let curtailed = left.is_some_and(|left| left < after);
             if let Some(left) = left.filter(|_| curtailed) {
                 permit.curtail();
@@ -159,16 +194,18 @@ where
             *this.attempt += 1;
             let inner = make(left.map(|_| after));
             this.state.set(State::Attempting {
-                timed: Timed::new(inner, task.class, after, this.hold.clock.clone()),
+                timed: Timed::new(inner, task.class, after, parts.clock.clone()),
                 curtailed,
                 permit: Some(permit),
+                place,
             });
         };
         this.state.set(State::Done);
-        if let Some((log, began)) = this.hold.slow_log.as_ref().zip(*this.began) {
-            let took = this.hold.clock.now().saturating_duration_since(began);
+        *this.admitted = None;
+        if let Some((log, began)) = parts.slow_log.as_ref().zip(*this.began) {
+            let took = parts.clock.now().saturating_duration_since(began);
             let operation = Operation::new(task.operation, task.class, took);
-            let breaker = this.hold.breaker.state();
+            let breaker = parts.breaker.state();
             log.note(&operation.attempt(*this.attempt).breaker(breaker));
         }
         Poll::Ready(result)

@@ -2,11 +2,16 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
+use pm_core::reload::InvalidSetting;
+
+use super::builder::leased;
 use super::core::Task;
 use super::hold::Parts;
-use super::{Call, PolicyBuilder, PolicyLayer, Read};
+use super::{Call, PolicyBuilder, PolicyLayer, PolicySettings, Read};
 use crate::classify::Errors;
-use crate::{Breaker, ByMethod, Class, Retry, SlowLog, Timeout};
+use crate::{
+    Breaker, Bulkhead, ByMethod, Class, Fallback, Limit, Priority, Retry, Shed, SlowLog, Timeout,
+};
 
 /// How one dependency is called; see the [module documentation](super).
 ///
@@ -64,6 +69,7 @@ impl<C> Policy<C> {
         let task = Task {
             operation,
             class,
+            priority: Priority::Normal,
             repeatable: false,
         };
         Call::new(&self.0, task, make)
@@ -104,10 +110,96 @@ impl<C> Policy<C> {
         self.0.retry.as_ref()
     }
 
+    /// Its limit, to watch or reload.
+    #[must_use]
+    pub fn limit(&self) -> Option<&Limit> {
+        self.0.limit.as_ref()
+    }
+
+    /// The shares of its limit, to reload.
+    #[must_use]
+    pub fn shed(&self) -> Option<&Shed> {
+        self.0.shed.as_ref()
+    }
+
+    /// Its bulkhead, to watch or reload.
+    #[must_use]
+    pub fn bulkhead(&self) -> Option<&Bulkhead> {
+        self.0.bulkhead.as_ref()
+    }
+
+    /// The bound on other answers, to watch or reload.
+    #[must_use]
+    pub fn fallback(&self) -> &Fallback {
+        &self.0.fallback
+    }
+
     /// Its slow log, to reload.
     #[must_use]
     pub fn slow_log(&self) -> Option<&SlowLog> {
         self.0.slow_log.as_ref()
+    }
+}
+
+impl<C> Policy<C> {
+    /// Changes the settings of all parts that are named, each of which keeps its state. What is
+    /// `None` stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// If a setting is not valid, or of a part that the policy was built without; the error names it,
+    /// and nothing has changed.
+    pub fn reload(&self, settings: PolicySettings) -> Result<(), InvalidSetting> {
+        settings.check()?;
+        let parts = &*self.0;
+        for (part, wanted, there) in [
+            ("limit", settings.limit.is_some(), parts.limit.is_some()),
+            ("shed", settings.shed.is_some(), parts.shed.is_some()),
+            ("retry", settings.retry.is_some(), parts.retry.is_some()),
+            (
+                "bulkhead",
+                settings.bulkhead.is_some(),
+                parts.bulkhead.is_some(),
+            ),
+            (
+                "slow_log",
+                settings.slow_log.is_some(),
+                parts.slow_log.is_some(),
+            ),
+        ] {
+            if wanted && !there {
+                return Err(InvalidSetting::new(
+                    part,
+                    "the policy was built without it: build it with this part",
+                ));
+            }
+        }
+        if let Some(timeouts) = settings.timeouts {
+            parts.timeout.reload(timeouts)?;
+        }
+        if let Some(breaker) = settings.breaker {
+            let breaker = leased(breaker, &parts.timeout.settings());
+            parts.breaker.reload(breaker)?;
+        }
+        if let Some((limit, settings)) = parts.limit.as_ref().zip(settings.limit) {
+            limit.reload(settings)?;
+        }
+        if let Some((shed, settings)) = parts.shed.as_ref().zip(settings.shed) {
+            shed.reload(settings)?;
+        }
+        if let Some((retry, settings)) = parts.retry.as_ref().zip(settings.retry) {
+            retry.reload(settings)?;
+        }
+        if let Some((bulkhead, settings)) = parts.bulkhead.as_ref().zip(settings.bulkhead) {
+            bulkhead.reload(settings);
+        }
+        if let Some((slow_log, settings)) = parts.slow_log.as_ref().zip(settings.slow_log) {
+            slow_log.reload(settings)?;
+        }
+        if let Some(settings) = settings.fallback {
+            parts.fallback.reload(settings);
+        }
+        Ok(())
     }
 }
 

@@ -29,11 +29,13 @@
 //!
 //! | | what | why there |
 //! | --- | --- | --- |
-//! | 1 | slow log, `or_stale` | they look at the operation as a whole |
+//! | 1 | slow log, `or_stale`, `or_else` | they look at the operation as a whole |
 //! | 2 | deadline | nothing is begun that nobody waits for |
-//! | 3 | retry and budget | each attempt asks the breaker anew |
-//! | 4 | breaker | it sees every attempt, and its rejections are not retried |
-//! | 5 | attempt time-out | inside the breaker: one that is missed is a failure |
+//! | 3 | limit, shedding | an operation counts once, however often it is tried |
+//! | 4 | retry and budget | each attempt asks the breaker anew |
+//! | 5 | breaker | it sees every attempt, and its rejections are not retried |
+//! | 6 | bulkhead | what the breaker rejects takes no place; who had to wait for one asks the breaker again |
+//! | 7 | attempt time-out | inside the breaker: one that is missed is a failure; waiting for a place is none of it |
 //!
 //! An attempt has the time of its class, or what the [`Deadline`](crate::Deadline) leaves of it. One
 //! that is cut off by a deadline which left it less is nobody's failure: it says nothing to the
@@ -42,7 +44,9 @@
 //! Only reads are retried, and what is marked with [`Call::idempotent`]; of HTTP requests those that
 //! [`RetryLayer`](crate::RetryLayer) would retry. A call that is ready at once allocates nothing,
 //! makes no timer, and reads the clock only for a slow log, for slow calls of the breaker, or under a
-//! deadline. The breaker's permit is settled when the head of a response is there.
+//! deadline. The breaker's permit is settled when the head of a response is there, or when its body
+//! has ended: [`PolicyLayer::until_body_end`]. A place in the bulkhead is free again when the attempt
+//! has ended, the permit of the limit when the operation has; the limit learns from first attempts.
 
 mod builder;
 mod call;
@@ -51,11 +55,14 @@ mod handle;
 mod hold;
 mod layer;
 mod service;
+mod settings;
 mod stale;
 
 pub use self::builder::PolicyBuilder;
 pub use self::call::{Call, Read};
 pub use self::handle::Policy;
+pub use self::hold::Owned;
 pub use self::layer::{OperationName, PolicyLayer};
 pub use self::service::{PolicyService, ResponseFuture};
+pub use self::settings::PolicySettings;
 pub use self::stale::{OrStale, Served};

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -11,40 +12,43 @@ use tower_service::Service;
 
 use super::OperationName;
 use super::core::{Guarded, Task};
-use super::hold::Owned;
+use super::hold::{Hold, Owned};
+use crate::breaker::{Head, Until};
 use crate::oneshot::Oneshot;
 use crate::retry::{ReplayBody, Source};
-use crate::{ByMethod, ClassOf, Classify, Deadline, Error, deadline};
+use crate::{ByMethod, ClassOf, Deadline, Error, deadline};
 
 /// What [`PolicyLayer`](super::PolicyLayer) builds.
 ///
 /// It is always ready: that the inner service is not is part of an attempt.
-pub struct PolicyService<S, C, K = ByMethod> {
+pub struct PolicyService<S, C, K = ByMethod, U = Head> {
     inner: S,
     hold: Owned<C>,
     class_of: K,
+    until: PhantomData<fn() -> U>,
 }
 
-impl<S, C, K> PolicyService<S, C, K> {
+impl<S, C, K, U> PolicyService<S, C, K, U> {
     pub(super) const fn new(inner: S, hold: Owned<C>, class_of: K) -> Self {
         Self {
             inner,
             hold,
             class_of,
+            until: PhantomData,
         }
     }
 }
 
-impl<S, C, K, B, ResBody> Service<Request<B>> for PolicyService<S, C, K>
+impl<S, C, K, U, B, ResBody> Service<Request<B>> for PolicyService<S, C, K, U>
 where
     S: Service<Request<ReplayBody<B>>, Response = Response<ResBody>> + Clone,
     B: Body<Data = Bytes> + Unpin,
-    C: Classify<Response<ResBody>, S::Error>,
+    U: Until<C, Response<ResBody>, S::Error, Owned<C>>,
     K: ClassOf<Request<B>>,
 {
-    type Response = S::Response;
+    type Response = U::Response;
     type Error = Error<S::Error>;
-    type Future = ResponseFuture<S, B, C>;
+    type Future = ResponseFuture<S, B, C, U>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
@@ -59,26 +63,28 @@ where
             task: Task {
                 operation,
                 class,
+                priority: request.extensions().get().copied().unwrap_or_default(),
                 // Known once its body has been read.
                 repeatable: false,
             },
             source: Source::new(self.inner.clone(), request),
             guarded: Guarded::new(self.hold.clone(), deadline),
+            until: PhantomData,
         }
     }
 }
 
-impl<S: Clone, C, K: Clone> Clone for PolicyService<S, C, K> {
+impl<S: Clone, C, K: Clone, U> Clone for PolicyService<S, C, K, U> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), self.hold.clone(), self.class_of.clone())
     }
 }
 
-impl<S: fmt::Debug, C, K> fmt::Debug for PolicyService<S, C, K> {
+impl<S: fmt::Debug, C, K, U> fmt::Debug for PolicyService<S, C, K, U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PolicyService")
             .field("inner", &self.inner)
-            .field("policy", &self.hold.name)
+            .field("policy", &self.hold.parts().name)
             .finish_non_exhaustive()
     }
 }
@@ -86,7 +92,7 @@ impl<S: fmt::Debug, C, K> fmt::Debug for PolicyService<S, C, K> {
 pin_project! {
     /// A request under a policy. Dropping it drops the attempt that is under way, or the wait.
     #[must_use = "futures do nothing unless awaited"]
-    pub struct ResponseFuture<S, B, C>
+    pub struct ResponseFuture<S, B, C, U = Head>
     where
         S: Service<Request<ReplayBody<B>>>,
         B: Body,
@@ -95,16 +101,17 @@ pin_project! {
         source: Source<S, B>,
         #[pin]
         guarded: Guarded<Owned<C>, Oneshot<S, Request<ReplayBody<B>>>>,
+        until: PhantomData<fn() -> U>,
     }
 }
 
-impl<S, B, C, ResBody> Future for ResponseFuture<S, B, C>
+impl<S, B, C, U, ResBody> Future for ResponseFuture<S, B, C, U>
 where
     S: Service<Request<ReplayBody<B>>, Response = Response<ResBody>> + Clone,
     B: Body<Data = Bytes> + Unpin,
-    C: Classify<Response<ResBody>, S::Error>,
+    U: Until<C, Response<ResBody>, S::Error, Owned<C>>,
 {
-    type Output = Result<S::Response, Error<S::Error>>;
+    type Output = Result<U::Response, Error<S::Error>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -113,7 +120,7 @@ where
             repeatable: this.source.is_kept(),
             ..*this.task
         };
-        this.guarded.poll(cx, task, |left| {
+        this.guarded.poll::<U>(cx, task, |left| {
             this.source.attempt(|headers| {
                 if let Some(left) = left {
                     deadline::write(headers, left);
@@ -123,14 +130,14 @@ where
     }
 }
 
-impl<S, B, C> fmt::Debug for ResponseFuture<S, B, C>
+impl<S, B, C, U> fmt::Debug for ResponseFuture<S, B, C, U>
 where
     S: Service<Request<ReplayBody<B>>>,
     B: Body,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
-            .field("policy", &self.guarded.hold().name)
+            .field("policy", &self.guarded.hold().parts().name)
             .field("task", &self.task)
             .finish_non_exhaustive()
     }

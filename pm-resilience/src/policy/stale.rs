@@ -7,9 +7,9 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use pm_core::StaleSource;
 use pm_core::stale::{Aged, Stale};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::Read;
+use crate::fallback;
 use crate::{Classify, Error};
 
 /// An answer that may be an old one.
@@ -57,7 +57,7 @@ pin_project! {
 struct Asking<'s, T, E> {
     error: Option<Error<E>>,
     stale: Stale<'s, T>,
-    _permit: OwnedSemaphorePermit,
+    _permit: fallback::Permit,
 }
 
 impl<'p, 's, C, M, F, S: ?Sized, K: ?Sized, T, E> OrStale<'p, 's, C, M, F, S, K, T, E> {
@@ -99,7 +99,7 @@ where
                 Error::Rejected(_) | Error::TimedOut(_) => true,
                 Error::Inner(error) => parts.classify.classify(Err(error)).is_failure(),
             };
-            let permit = failed.then(|| parts.stale.try_acquire()).flatten();
+            let permit = failed.then(|| parts.fallback.try_acquire()).flatten();
             let Some(permit) = permit else {
                 return Poll::Ready(Err(error));
             };

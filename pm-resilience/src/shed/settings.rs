@@ -30,7 +30,7 @@ impl ShedSettings {
         }
     }
 
-    pub(super) fn check(&self) -> Result<(), InvalidSetting> {
+    pub(crate) fn check(&self) -> Result<(), InvalidSetting> {
         let mut below = 0.0;
         for priority in Priority::ALL {
             let share = self.share(priority);

@@ -1,0 +1,268 @@
+//! Every handle takes other settings and keeps its state; a wrong one is refused and named.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+use std::future::{Future, pending, ready};
+use std::num::NonZeroU32;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use pm_core::Clock;
+use pm_core::reload::InvalidSetting;
+use pm_resilience::breaker::State;
+use pm_resilience::classify::Errors;
+use pm_resilience::health::{Check, CheckSettings, Health};
+use pm_resilience::limit::Rule;
+use pm_resilience::shutdown::{Drain, Kind, Shutdown, ShutdownSettings};
+use pm_resilience::{
+    Breaker, BreakerSettings, Budget, BudgetSettings, Bulkhead, BulkheadSettings, Class, Fallback,
+    Hedge, HedgeSettings, Limit, LimitSettings, Outcome, Policy, PolicySettings, Priority, Retry,
+    RetrySettings, Shed, ShedSettings, SlowLog, SlowLogSettings, Timeout, Timeouts,
+};
+
+const MS: Duration = Duration::from_millis(1);
+const ZERO: Duration = Duration::ZERO;
+
+fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+fn refused(result: Result<(), InvalidSetting>) -> String {
+    result.unwrap_err().field().to_owned()
+}
+
+fn max(max: u32) -> BulkheadSettings {
+    BulkheadSettings {
+        max: NonZeroU32::new(max).unwrap(),
+        ..BulkheadSettings::default()
+    }
+}
+
+fn health() -> Health {
+    let check = Check::critical("db", || ready(Ok::<_, std::io::Error>(())));
+    Health::builder()
+        .check(check)
+        .clock(Clock::manual().0)
+        .build()
+        .unwrap()
+}
+
+fn drain() -> Drain {
+    Shutdown::new(ShutdownSettings::default()).unwrap().drain()
+}
+
+#[test]
+fn a_wrong_setting_changes_nothing_and_is_named() {
+    let budget = || Budget::percent(20);
+    let breaker = Breaker::new("x", BreakerSettings::new()).unwrap();
+    let limit = Limit::new("x", LimitSettings::default()).unwrap();
+    let shed = Shed::new(limit.clone(), ShedSettings::default()).unwrap();
+    let retry = Retry::new("x", RetrySettings::new(), budget()).unwrap();
+    let hedge = Hedge::new("x", HedgeSettings::after(MS), budget()).unwrap();
+    let timeout = Timeout::new("x", Timeouts::new()).unwrap();
+    let slow_log = SlowLog::new("x", SlowLogSettings::default()).unwrap();
+    let policy = Policy::named("x").build().unwrap();
+
+    let mut no_reserve = BudgetSettings::new();
+    no_reserve.reserve = 0;
+    let mut parts = PolicySettings::default();
+    parts.timeouts = Some(Timeouts::new().read(9 * MS));
+    parts.retry = Some(RetrySettings::new());
+    let table = [
+        (
+            "probes",
+            breaker.reload(BreakerSettings::new().with_probes(0)),
+        ),
+        (
+            "min",
+            limit.reload(LimitSettings {
+                min: 0,
+                ..LimitSettings::default()
+            }),
+        ),
+        (
+            "low",
+            shed.reload(ShedSettings {
+                low: 0.0,
+                ..ShedSettings::default()
+            }),
+        ),
+        ("reserve", retry.budget().reload(no_reserve)),
+        ("attempts", retry.reload(RetrySettings::new().attempts(0))),
+        ("after", hedge.reload(HedgeSettings::after(ZERO))),
+        ("read", timeout.reload(Timeouts::new().read(ZERO))),
+        ("threshold", slow_log.reload(SlowLogSettings::above(ZERO))),
+        (
+            "db.every",
+            health().reload(
+                "db",
+                CheckSettings {
+                    every: ZERO,
+                    ..CheckSettings::default()
+                },
+            ),
+        ),
+        ("cache", health().reload("cache", CheckSettings::default())),
+        (
+            "budget",
+            drain().reload(ShutdownSettings {
+                budget: MS,
+                ..ShutdownSettings::default()
+            }),
+        ),
+        ("retry", policy.reload(parts)),
+    ];
+    for (field, result) in table {
+        assert_eq!(refused(result), field);
+    }
+    assert_eq!(
+        policy.timeout().of(Class::Read),
+        1_000 * MS,
+        "not a half of it"
+    );
+    assert_eq!(breaker.settings(), BreakerSettings::new());
+    assert_eq!(limit.settings(), LimitSettings::default());
+}
+
+#[test]
+fn a_breaker_stays_where_it_is() {
+    let (clock, time) = Clock::manual();
+    let breaker = Breaker::new("x", BreakerSettings::new())
+        .unwrap()
+        .with_clock(clock);
+    for _ in 0..5 {
+        breaker.try_acquire().unwrap().settle(Outcome::Failure);
+    }
+    breaker
+        .reload(BreakerSettings::new().with_consecutive_failures(50))
+        .unwrap();
+    assert_eq!(breaker.state(), State::Open);
+    time.advance(Duration::from_secs(29));
+    assert!(breaker.try_acquire().is_err());
+}
+
+#[test]
+fn permits_that_are_held_stay_held() {
+    let bulkhead = Bulkhead::new("x", max(2));
+    let held = (
+        bulkhead.try_acquire().unwrap(),
+        bulkhead.try_acquire().unwrap(),
+    );
+    bulkhead.reload(max(1));
+    assert_eq!(bulkhead.in_flight(), 2);
+    drop(held);
+    let _one = bulkhead.try_acquire().unwrap();
+    assert!(bulkhead.try_acquire().is_err());
+
+    let settings = |max| LimitSettings {
+        initial: 2,
+        max,
+        rule: Rule::aimd(MS),
+        ..LimitSettings::default()
+    };
+    let limit = Limit::new("x", settings(10)).unwrap();
+    let shed = Shed::new(limit.clone(), ShedSettings::default()).unwrap();
+    let held = (
+        shed.try_acquire(Priority::Critical).unwrap(),
+        limit.try_acquire().unwrap(),
+    );
+    limit.reload(settings(2)).unwrap();
+    shed.reload(ShedSettings {
+        low: 1.0,
+        normal: 1.0,
+        high: 1.0,
+        critical: 1.0,
+    })
+    .unwrap();
+    assert_eq!(limit.in_flight(), 2);
+    drop(held);
+    let _held = (
+        shed.try_acquire(Priority::Low).unwrap(),
+        shed.try_acquire(Priority::Low).unwrap(),
+    );
+
+    let fallback = Fallback::new("x", 2);
+    let mut inside = pin!(fallback.run(ready(Err::<(), ()>(())), |()| pending()));
+    assert!(poll(inside.as_mut()).is_pending());
+    fallback.reload(1);
+    assert_eq!(fallback.in_flight(), 1);
+
+    let drain = drain();
+    let guard = drain.hold(Kind::Request);
+    drain
+        .reload(ShutdownSettings {
+            delay: ZERO,
+            ..ShutdownSettings::default()
+        })
+        .unwrap();
+    assert_eq!(
+        (drain.held(Kind::Request), drain.settings().delay),
+        (1, ZERO)
+    );
+    drop(guard);
+}
+
+#[test]
+fn what_was_saved_up_stays() {
+    let (clock, _time) = Clock::manual();
+    let budget = Budget::percent(100).with_clock(clock.clone());
+    budget.deposit();
+    budget.deposit();
+    let mut half = BudgetSettings::new();
+    half.percent = 50;
+    half.floor_per_second = 0;
+    budget.reload(half).unwrap();
+    assert_eq!(budget.saved(), 2);
+    let retry = Retry::new("x", RetrySettings::new(), budget.clone()).unwrap();
+    retry.reload(RetrySettings::new().attempts(1)).unwrap();
+    let hedge = Hedge::new("x", HedgeSettings::after(MS), budget)
+        .unwrap()
+        .with_clock(clock);
+    hedge.reload(HedgeSettings::after(2 * MS)).unwrap();
+    assert_eq!((retry.budget().saved(), hedge.budget().saved()), (2, 2));
+    let hung = poll(pin!(hedge.run(Errors, pending::<Result<(), ()>>)));
+    assert!(hung.is_pending());
+}
+
+#[test]
+fn what_is_known_of_a_dependency_stays() {
+    let health = health();
+    let mut run = Box::pin(health.run());
+    assert!(poll(run.as_mut()).is_pending());
+    assert!(health.is_started());
+    let wider = CheckSettings {
+        every: Duration::from_secs(60),
+        ..CheckSettings::default()
+    };
+    health.reload("db", wider).unwrap();
+    assert!(health.is_started() && health.is_ready());
+}
+
+#[test]
+fn a_policy_changes_what_is_named_and_keeps_the_rest() {
+    let policy = Policy::named("x")
+        .breaker(BreakerSettings::new().with_consecutive_failures(1))
+        .retry(RetrySettings::new())
+        .bulkhead(max(1))
+        .clock(Clock::manual().0)
+        .build()
+        .unwrap();
+    let mut call = Box::pin(policy.write("a", pending::<Result<(), ()>>));
+    assert!(poll(call.as_mut()).is_pending());
+    let mut settings = PolicySettings::default();
+    settings.bulkhead = Some(max(2));
+    settings.timeouts = Some(Timeouts::new().read(7 * MS));
+    settings.fallback = Some(3.into());
+    policy.reload(settings).unwrap();
+    assert_eq!(policy.bulkhead().unwrap().in_flight(), 1);
+    assert_eq!(policy.timeout().of(Class::Read), 7 * MS);
+    assert_eq!(policy.retry().unwrap().settings(), RetrySettings::new());
+    let failed = poll(pin!(policy.write("a", || ready(Err::<(), ()>(())))));
+    assert!(failed.is_ready());
+    let mut settings = PolicySettings::default();
+    settings.breaker = Some(BreakerSettings::new());
+    policy.reload(settings).unwrap();
+    assert_eq!(policy.breaker().state(), State::Open);
+    let lease = policy.breaker().settings().probe_lease;
+    assert_eq!(lease, Some(10_000 * MS), "the longest time-out");
+}
