@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use pm_core::ResponseBody;
 use tower_service::Service;
 
-use crate::layer::{Admission, Answer, Asker};
+use crate::layer::{Admission, Answer};
 use crate::limiter::PendingDecision;
 use crate::ruling::Ruling;
 
@@ -37,7 +37,7 @@ pin_project! {
         Deciding {
             decision: PendingDecision,
             // What is called if the decision is yes. Only empty behind the decision.
-            waiting: Option<(S, Request<B>, Asker)>,
+            waiting: Option<(S, Request<B>)>,
             admission: Arc<Admission>,
         },
         Calling {
@@ -58,7 +58,7 @@ where
 {
     pub(crate) fn deciding(
         decision: PendingDecision,
-        waiting: (S, Request<B>, Asker),
+        waiting: (S, Request<B>),
         admission: Arc<Admission>,
     ) -> Self {
         Self {
@@ -105,10 +105,10 @@ where
                     admission,
                 } => {
                     let decided = ready!(decision.as_mut().poll(cx));
-                    let (mut service, request, asker) = waiting
+                    let (mut service, request) = waiting
                         .take()
                         .expect("the decision is made once, and the state is left");
-                    match admission.settle(decided, asker) {
+                    match admission.settle(decided, &request) {
                         Answer::Admitted(ruling) => State::Calling {
                             inner: service.call(request),
                             ruling,

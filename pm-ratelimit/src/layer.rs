@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, Request, Response};
+use pm_core::{Context, PeerAddr};
 use tower_layer::Layer;
 
 use crate::caller::{self, Cost, is_grpc};
@@ -11,7 +12,9 @@ use crate::limiter::{Decided, PendingDecision};
 use crate::op::Target;
 use crate::rules::{Compiled, Picks};
 use crate::ruling::Ruling;
-use crate::{By, Limiter, Op, Quota, RateLimit, Reason, Refusal, Stage, Subject, axum, headers};
+use crate::{
+    By, Incident, Limiter, Op, Quota, RateLimit, Reason, Refusal, Stage, Subject, axum, headers,
+};
 
 /// Limits HTTP requests, by the rules of one stage.
 ///
@@ -70,7 +73,7 @@ type Refuse = dyn Fn(&Refusal<'_>) -> Response<Bytes> + Send + Sync;
 )]
 pub(crate) enum Step {
     Answered(Answer),
-    Pending(PendingDecision, Asker),
+    Pending(PendingDecision),
 }
 
 /// What a decision means for its request.
@@ -81,12 +84,6 @@ pub(crate) enum Step {
 pub(crate) enum Answer {
     Admitted(Ruling),
     Refused(Response<Bytes>),
-}
-
-/// What has to be known of a request to refuse it later.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Asker {
-    grpc: bool,
 }
 
 impl RateLimitLayer {
@@ -160,7 +157,6 @@ impl fmt::Debug for RateLimitLayer {
 impl Admission {
     /// Decides on a request.
     pub(crate) fn decide<B>(&self, request: &Request<B>) -> Step {
-        let asker = Asker::of(request.headers());
         let subject = self.subject(request.headers(), request.extensions());
         let op = self.op(request);
         let limiter = &self.limiter;
@@ -168,31 +164,32 @@ impl Admission {
         let mut client_wanted = false;
         let mut unidentified = |rule: &Compiled| {
             limiter.count_unidentified(rule);
-            client_wanted |= matches!(rule.by, By::Caller | By::Client) && !subject.has_client();
+            client_wanted |=
+                matches!(rule.by, By::Caller | By::Client) && subject.as_client().is_none();
         };
         let keys = &limiter.settings().keys;
         let mut picks = Picks::default();
         if (rules.pick(&op, &subject, keys, &mut picks, &mut unidentified)).is_err() {
-            return self.refuse(Reason::MalformedPath, asker);
+            return self.refuse(Reason::MalformedPath, request);
         };
         if client_wanted {
             self.complain();
-            return self.refuse(Reason::UnknownClient, asker);
+            return self.refuse(Reason::UnknownClient, request);
         }
         match limiter.try_decide(&rules, &mut picks, &subject) {
-            None => Step::Pending(limiter.decide(rules, picks, &subject), asker),
+            None => Step::Pending(limiter.decide(rules, picks, &subject)),
             Some(decision) => {
                 let decided = Decided {
                     rules,
                     picks,
                     decision: Ok(decision),
                 };
-                Step::Answered(self.settle(decided, asker))
+                Step::Answered(self.settle(decided, request))
             }
         }
     }
 
-    pub(crate) fn settle(&self, decided: Decided, asker: Asker) -> Answer {
+    pub(crate) fn settle<B>(&self, decided: Decided, request: &Request<B>) -> Answer {
         let Decided {
             rules,
             picks,
@@ -214,7 +211,7 @@ impl Admission {
                 Reason::Limited
             },
             retry_after: ruling.retry_after(),
-            grpc: asker.grpc,
+            grpc: is_grpc(request.headers()),
         };
         tracing::debug!(
             policy = refusal.policies().next().map(crate::PolicyName::as_str),
@@ -222,6 +219,7 @@ impl Admission {
             retry_after = ?refusal.retry_after,
             "request refused"
         );
+        self.tell(&refusal, request);
         let mut response = (self.refuse)(&refusal);
         self.describe(&ruling, response.headers_mut());
         if let Some(wait) = refusal.retry_after {
@@ -264,22 +262,42 @@ impl Admission {
         }
     }
 
+    /// Tells those who watch the limiter that this is a violation, if it is one.
+    fn tell<B>(&self, refusal: &Refusal<'_>, request: &Request<B>) {
+        if self.limiter.observers().is_empty()
+            || !matches!(refusal.reason, Reason::Limited | Reason::Never)
+        {
+            return;
+        }
+        let (headers, extensions) = (request.headers(), request.extensions());
+        let proxies = &self.limiter.settings().proxies;
+        let path = axum::route(extensions).unwrap_or(request.uri().path());
+        let mut incident = Incident::new(path).method(request.method());
+        if let Some(client) = caller::client(headers, extensions, proxies) {
+            incident = incident.client(client);
+            // Only behind an address of a socket can an address be believed.
+            if extensions.get::<PeerAddr>().is_none() {
+                incident = incident.unverified();
+            }
+        }
+        if let Some(context) = extensions.get::<Context>() {
+            incident = incident.request_id(context.request_id());
+        }
+        for policy in refusal.policies().take(1) {
+            incident = incident.policy(policy);
+        }
+        self.limiter.tell(&incident);
+    }
+
     /// The answer to a request that no rule has decided on.
-    fn refuse(&self, reason: Reason, asker: Asker) -> Step {
+    fn refuse<B>(&self, reason: Reason, request: &Request<B>) -> Step {
         let response = (self.refuse)(&Refusal {
             ruling: None,
             policy: None,
             reason,
             retry_after: None,
-            grpc: asker.grpc,
+            grpc: is_grpc(request.headers()),
         });
         Step::Answered(Answer::Refused(response))
-    }
-}
-
-impl Asker {
-    fn of(headers: &HeaderMap) -> Self {
-        let grpc = is_grpc(headers);
-        Self { grpc }
     }
 }

@@ -9,13 +9,15 @@ use pm_core::{Clock, Identity, Tick, TrustedProxies};
 use crate::builder::LimiterBuilder;
 use crate::headers::Headers;
 use crate::key::{DigestKey, Keys};
+use crate::op::Target;
 use crate::rules::{Compiled, Picks, RuleSet, Single};
 use crate::ruling;
 use crate::telemetry::{self, Counters};
 use crate::user_quotas::{Lookup, UserQuotas};
 use crate::{
-    Decision, Error, Explanation, InvalidRules, MemoryStore, OnFailure, Op, PolicyName, Quota,
-    RateLimitLayer, RateLimitStore, Rules, Stage, Stats, Subject, User, Verdict,
+    Decision, Error, Explanation, Incident, InvalidRules, MemoryStore, OnFailure, Op, PolicyName,
+    Quota, RateLimitLayer, RateLimitStore, RefusalObserver, Rules, Stage, Stats, Subject, User,
+    Verdict,
 };
 
 /// Decides who may do how much: a handle that is cheap to clone and has no type parameters.
@@ -58,6 +60,7 @@ pub(crate) struct Settings {
     pub(crate) proxies: TrustedProxies,
     pub(crate) headers: Headers,
     pub(crate) user_quotas: Option<Arc<dyn UserQuotas>>,
+    pub(crate) observers: Vec<Arc<dyn RefusalObserver>>,
 }
 
 /// What was decided, by which rules. It owns all it needs, so that it can outlive the request.
@@ -179,12 +182,16 @@ impl Limiter {
             let mut picks = Picks::default();
             self.pick(&rules, subject, &op, &mut picks);
             match self.try_decide(&rules, &mut picks, subject) {
-                Some(decision) => return self.verdict(&rules, &picks, Ok(&decision)),
+                Some(decision) => {
+                    let verdict = self.verdict(&rules, &picks, Ok(&decision));
+                    return self.told(verdict, subject, &op);
+                }
                 None => self.decide(Guard::into_inner(rules), picks, subject),
             }
         };
         let decided = pending.await;
-        self.verdict(&decided.rules, &decided.picks, decided.decision.as_ref())
+        let verdict = self.verdict(&decided.rules, &decided.picks, decided.decision.as_ref());
+        self.told(verdict, subject, &op)
     }
 
     /// The same without waiting: `None` if the store or the quotas of users cannot answer without. A
@@ -197,7 +204,8 @@ impl Limiter {
         let mut picks = Picks::default();
         self.pick(&rules, subject, &op, &mut picks);
         let decision = self.try_decide(&rules, &mut picks, subject)?;
-        Some(self.verdict(&rules, &picks, Ok(&decision)))
+        let verdict = self.verdict(&rules, &picks, Ok(&decision));
+        Some(self.told(verdict, subject, &op))
     }
 
     /// Which rules apply to that, and why; and which do not. It charges nothing, asks no store and
@@ -375,6 +383,43 @@ impl Limiter {
         ruling::verdict(rules, picks, decision)
     }
 
+    /// The verdict, of which those who watch have been told if it is a violation.
+    fn told(&self, verdict: Verdict, subject: &Subject<'_>, op: &Op<'_>) -> Verdict {
+        if self.observers().is_empty() {
+            return verdict;
+        }
+        let policy = match &verdict {
+            Verdict::Allowed(_) => return verdict,
+            Verdict::Never(never) => Some(never.policy()),
+            // Without an outcome it is the store that failed.
+            Verdict::Refused(refused) if refused.outcome.is_none() => return verdict,
+            Verdict::Refused(refused) => refused.policy(),
+        };
+        let mut incident = match op.target {
+            Target::Anything => Incident::new(""),
+            Target::Operation(name) => Incident::new(name),
+            Target::Request { method, path } => Incident::new(path).method(method),
+        };
+        if let Some(client) = subject.as_client() {
+            incident = incident.client(client);
+        }
+        if let Some(policy) = policy {
+            incident = incident.policy(policy);
+        }
+        self.tell(&incident);
+        verdict
+    }
+
+    pub(crate) fn tell(&self, incident: &Incident<'_>) {
+        for observer in self.observers() {
+            observer.refused(incident);
+        }
+    }
+
+    pub(crate) fn observers(&self) -> &[Arc<dyn RefusalObserver>] {
+        &self.0.settings.observers
+    }
+
     /// Counts a decision, and logs one that the store did not make.
     pub(crate) fn count(
         &self,
@@ -402,6 +447,7 @@ impl Settings {
             proxies: TrustedProxies::none(),
             headers: Headers::default(),
             user_quotas: None,
+            observers: Vec::new(),
         }
     }
 }

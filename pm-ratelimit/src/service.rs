@@ -68,9 +68,9 @@ where
                 let admission = Arc::clone(&self.admission);
                 ResponseFuture::calling(self.inner.call(request), ruling, admission)
             }
-            Step::Pending(decision, asker) => {
+            Step::Pending(decision) => {
                 let admission = Arc::clone(&self.admission);
-                let waiting = (self.take_ready(), request, asker);
+                let waiting = (self.take_ready(), request);
                 ResponseFuture::deciding(decision, waiting, admission)
             }
             Step::Answered(Answer::Refused(response)) => {

@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::PolicyName;
+use crate::violations::Scope;
 
 /// Counter: decisions, by `policy` (the name of the rule) and `outcome`: `allowed`, `refused`,
 /// `never`, `shadow_refused`, `failed_open` or `failed_closed`. A decision by several rules counts
@@ -19,6 +20,15 @@ pub const LOOKUP_FAILURES: &str = "pm_ratelimit_lookup_failures_total";
 
 /// Counter: changes of rules, by `outcome`: `applied` or `refused`.
 pub const RELOADS: &str = "pm_ratelimit_reloads_total";
+
+/// Counter: violations, which are refusals for a quota or a limit.
+pub const VIOLATIONS: &str = "pm_ratelimit_violations_total";
+
+/// Counter: violations that did not reach the store.
+pub const VIOLATIONS_DROPPED: &str = "pm_ratelimit_violations_dropped_total";
+
+/// Counter: alerts about an address, by `scope`: `instance` or `fleet`.
+pub const VIOLATION_ALERTS: &str = "pm_ratelimit_violation_alerts_total";
 
 /// What became of a rule in a decision.
 #[derive(Clone, Copy, Debug)]
@@ -146,4 +156,61 @@ impl Counters {
 pub(crate) fn reloaded(outcome: &'static str) {
     #[cfg(feature = "metrics")]
     metrics::counter!(RELOADS, "outcome" => outcome).increment(1);
+}
+
+/// What [`Violations`](crate::Violations) have counted since they were made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ViolationStats {
+    /// Alerts, of this instance and of the fleet.
+    pub alerts: u64,
+    /// Violations that are not in the store: more than 1,000 in a second, or the store failed.
+    pub dropped: u64,
+    /// Violations.
+    pub seen: u64,
+}
+
+/// The counters behind [`ViolationStats`].
+#[derive(Debug, Default)]
+pub(crate) struct ViolationCounters {
+    alerts: AtomicU64,
+    dropped: AtomicU64,
+    seen: AtomicU64,
+}
+
+impl ViolationCounters {
+    pub(crate) fn stats(&self) -> ViolationStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ViolationStats {
+            alerts: read(&self.alerts),
+            dropped: read(&self.dropped),
+            seen: read(&self.seen),
+        }
+    }
+
+    pub(crate) fn alerted(&self, scope: Scope) {
+        self.alerts.fetch_add(1, Ordering::Relaxed);
+        count(VIOLATION_ALERTS, Some(("scope", scope.as_str())), 1);
+    }
+
+    pub(crate) fn dropped(&self, rows: u64) {
+        self.dropped.fetch_add(rows, Ordering::Relaxed);
+        count(VIOLATIONS_DROPPED, None, rows);
+    }
+
+    pub(crate) fn seen(&self) {
+        self.seen.fetch_add(1, Ordering::Relaxed);
+        count(VIOLATIONS, None, 1);
+    }
+}
+
+/// Adds to a counter that is asked for by its name: for what is not on the way of a request that is
+/// let in.
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+fn count(name: &'static str, label: Option<(&'static str, &'static str)>, by: u64) {
+    #[cfg(feature = "metrics")]
+    match label {
+        Some((label, value)) => metrics::counter!(name, label => value).increment(by),
+        None => metrics::counter!(name).increment(by),
+    }
 }

@@ -1,0 +1,142 @@
+use std::fmt;
+
+use http::Method;
+use pm_core::{ClientIp, Context, RequestId};
+
+use crate::PolicyName;
+
+/// The longest endpoint that is kept, in bytes.
+const MAX_ENDPOINT: usize = 256;
+
+/// Is told of every request, frame or job that a limiter refuses.
+///
+/// A refusal counts if somebody asked for more than a quota or a limit allows. One for another
+/// reason is not the caller's doing, and nobody is told: a store that failed, a path without a normal
+/// form, a request from nowhere.
+pub trait RefusalObserver: fmt::Debug + Send + Sync + 'static {
+    /// Somebody was refused.
+    ///
+    /// It is called on the way of the request, also in a flood of refusals: it must not block, and
+    /// must bound what it keeps.
+    fn refused(&self, incident: &Incident<'_>);
+}
+
+/// One refusal: who was refused what.
+///
+/// The layers and [`Limiter::check`](crate::Limiter::check) make them; you can, too, for refusals of
+/// your own that are to count, such as wrong passwords.
+#[derive(Clone, Copy)]
+#[must_use = "it is nothing until an observer is told"]
+pub struct Incident<'a> {
+    client: Option<ClientIp>,
+    verified: bool,
+    method: Option<&'a Method>,
+    path: &'a str,
+    policy: Option<&'a PolicyName>,
+    request_id: Option<&'a RequestId>,
+}
+
+impl<'a> Incident<'a> {
+    /// A refusal of this path, route or operation, of whom is not known.
+    pub const fn new(path: &'a str) -> Self {
+        Self {
+            client: None,
+            verified: true,
+            method: None,
+            path,
+            policy: None,
+            request_id: None,
+        }
+    }
+
+    /// The address that was refused. Whoever tells it vouches for it: it is the other end of a
+    /// connection, or what trusted proxies say of it, and never what a header claims.
+    pub fn client(mut self, client: impl Into<ClientIp>) -> Self {
+        self.client = Some(client.into());
+        self
+    }
+
+    /// The same, except that nobody vouches for the address: it is recorded, and never blocked for
+    /// it.
+    pub const fn unverified(mut self) -> Self {
+        self.verified = false;
+        self
+    }
+
+    /// The method of the request.
+    pub const fn method(mut self, method: &'a Method) -> Self {
+        self.method = Some(method);
+        self
+    }
+
+    /// The rule that refused.
+    pub const fn policy(mut self, policy: &'a PolicyName) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// The id of the request. Without it, that of the current [`Context`].
+    pub const fn request_id(mut self, id: &'a RequestId) -> Self {
+        self.request_id = Some(id);
+        self
+    }
+
+    /// The address that was refused, if it is known.
+    #[must_use]
+    pub const fn as_client(&self) -> Option<ClientIp> {
+        self.client
+    }
+
+    /// The address that was refused, if it is known and somebody vouches for it.
+    #[must_use]
+    pub fn verified_client(&self) -> Option<ClientIp> {
+        self.client.filter(|_| self.verified)
+    }
+
+    /// Method and path, such as `POST /login`; the name of an operation; nothing for an operation
+    /// without one. It has no query, and ends behind 256 bytes.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        let path = cut(self.path, MAX_ENDPOINT);
+        let Some(method) = self.method else {
+            return path.to_owned();
+        };
+        let method = cut(method.as_str(), MAX_ENDPOINT);
+        let mut endpoint = format!("{method} {path}");
+        endpoint.truncate(cut(&endpoint, MAX_ENDPOINT).len());
+        endpoint
+    }
+
+    /// The rule that refused; the first of several.
+    #[must_use]
+    pub const fn as_policy(&self) -> Option<&'a PolicyName> {
+        self.policy
+    }
+
+    /// The id of the request.
+    #[must_use]
+    pub fn as_request_id(&self) -> Option<RequestId> {
+        let current = || Context::current().map(|context| context.request_id().clone());
+        self.request_id.cloned().or_else(current)
+    }
+}
+
+/// As much of the text as fits into so many bytes.
+pub(crate) fn cut(text: &str, bytes: usize) -> &str {
+    let mut end = text.len().min(bytes);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// Without the address.
+impl fmt::Debug for Incident<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incident")
+            .field("verified", &self.verified)
+            .field("path", &self.path)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
