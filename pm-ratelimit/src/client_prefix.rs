@@ -18,6 +18,14 @@ pub(crate) fn client_prefix(client: ClientIp) -> Cidr {
     }
 }
 
+/// The IPv4 address that an address holds, if it is another one.
+pub(crate) fn embedded(addr: IpAddr) -> Option<IpAddr> {
+    match addr {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(v6) => embedded_v4(v6).map(IpAddr::V4),
+    }
+}
+
 /// The IPv4 address behind NAT64 (`64:ff9b::/96`, RFC 6052) or 6to4 (`2002::/16`, RFC 3056), where
 /// a /64 would make one client of everybody.
 pub(crate) fn embedded_v4(addr: Ipv6Addr) -> Option<Ipv4Addr> {

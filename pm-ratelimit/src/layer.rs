@@ -203,6 +203,7 @@ impl Admission {
         let refusal = Refusal {
             ruling: Some(&ruling),
             policy: None,
+            blocked: None,
             reason: if ruling.is_failed() {
                 Reason::StoreUnavailable
             } else if ruling.is_never() {
@@ -294,6 +295,7 @@ impl Admission {
         let response = (self.refuse)(&Refusal {
             ruling: None,
             policy: None,
+            blocked: None,
             reason,
             retry_after: None,
             grpc: is_grpc(request.headers()),

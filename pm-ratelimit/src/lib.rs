@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod algorithm;
+pub mod block;
 pub mod caller;
 pub mod future;
 pub mod guard;
@@ -35,6 +36,7 @@ mod subject;
 mod sync;
 mod verdict;
 
+pub use self::block::{AutoBlock, BlockLayer, BlockList, BlockStore};
 pub use self::builder::LimiterBuilder;
 pub use self::charge::{BucketId, Charge, Charges, Mode, TooManyCharges};
 pub use self::decision::{Decision, Outcome};

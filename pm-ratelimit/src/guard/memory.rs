@@ -1,11 +1,14 @@
-use std::collections::VecDeque;
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
+use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use pm_core::Cidr;
 
 use crate::Error;
+use crate::block::{BlockStore, Changes, Entry, PAGE, Position};
 use crate::violations::{KEPT, Threshold, Violation, ViolationStore, Watched};
 
 /// The most violations that are kept.
@@ -20,6 +23,7 @@ const ADDRESSES: usize = 16_384;
 /// violations of 16,384 addresses are counted at the same time; those with the fewest give way.
 pub struct MemoryStore {
     violations: Mutex<Kept>,
+    blocks: Mutex<Blocks>,
 }
 
 #[derive(Default)]
@@ -29,12 +33,26 @@ struct Kept {
     watched: Option<Watched>,
 }
 
+#[derive(Default)]
+struct Blocks {
+    position: Position,
+    entries: HashMap<Cidr, Entry>,
+    by_version: BTreeMap<u64, Cidr>,
+}
+
 impl MemoryStore {
     /// Nobody was refused, nobody is blocked.
     #[must_use]
     pub fn new() -> Self {
         Self {
             violations: Mutex::default(),
+            blocks: Mutex::new(Blocks {
+                position: Position {
+                    epoch: RandomState::new().hash_one(()) | 1,
+                    version: 0,
+                },
+                ..Blocks::default()
+            }),
         }
     }
 
@@ -42,6 +60,69 @@ impl MemoryStore {
         self.violations
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl BlockStore for MemoryStore {
+    async fn impose(
+        self: Arc<Self>,
+        entries: Vec<Entry>,
+        now_micros: i64,
+    ) -> Result<Vec<Entry>, Error> {
+        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        blocks.forget(now_micros);
+        let stand = entries
+            .into_iter()
+            .map(|entry| blocks.impose(entry, now_micros));
+        Ok(stand.collect())
+    }
+
+    async fn changes(self: Arc<Self>, since: Position, _: i64) -> Result<Changes, Error> {
+        let blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = if since.epoch == blocks.position.epoch {
+            since.version
+        } else {
+            0
+        };
+        let newer = blocks.by_version.range(known + 1..);
+        let entries: Vec<Entry> = newer
+            .take(PAGE)
+            .map(|(_, prefix)| blocks.entries[prefix].clone())
+            .collect();
+        let version = entries.last().map_or(known, |last| last.version);
+        let position = Position {
+            version,
+            ..blocks.position
+        };
+        Ok(Changes { position, entries })
+    }
+}
+
+impl Blocks {
+    fn impose(&mut self, mut entry: Entry, now: i64) -> Entry {
+        if let Some(known) = self.entries.get(&entry.prefix) {
+            if !known.yields_to(&entry, now) {
+                return known.clone();
+            }
+            self.by_version.remove(&known.version);
+        }
+        self.position.version += 1;
+        entry.version = self.position.version;
+        self.by_version.insert(entry.version, entry.prefix);
+        self.entries.insert(entry.prefix, entry.clone());
+        entry
+    }
+
+    fn forget(&mut self, now: i64) {
+        let by_version = &mut self.by_version;
+        self.entries.retain(|_, entry| {
+            let kept = entry.forgotten_micros > now;
+            if !kept {
+                by_version.remove(&entry.version);
+            }
+            kept
+        });
     }
 }
 

@@ -3,6 +3,18 @@
 //! Each backend here keeps both, behind one connection. They are no place for buckets: those are in a
 //! [`RateLimitStore`](crate::RateLimitStore).
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod sql;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 pub use self::memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresStore;
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::SqliteStore;

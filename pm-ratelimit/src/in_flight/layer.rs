@@ -108,6 +108,7 @@ impl Admission {
         let refusal = Refusal {
             ruling: None,
             policy: known.then(|| self.concurrency.name()),
+            blocked: None,
             reason: if known {
                 Reason::InFlight
             } else {

@@ -32,6 +32,7 @@ pub use self::store::{KEPT, ViolationStore};
 pub use self::threshold::Threshold;
 pub use self::violation::Violation;
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) use self::threshold::Ring;
 pub(crate) use self::watched::Watched;
 
