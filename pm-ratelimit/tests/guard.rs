@@ -110,3 +110,90 @@ mod postgres {
         );
     }
 }
+
+#[cfg(feature = "redis")]
+mod redis {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, LazyLock};
+    use std::time::Duration;
+
+    use pm_core::redis::{Endpoint, Options, Redis};
+    use pm_ratelimit::block::{BlockList, Order};
+    use pm_ratelimit::guard::RedisStore;
+    use pm_ratelimit::{Error, ViolationStore, violations};
+    use pm_testing::{RedisCluster, RedisServer};
+
+    /// One server for all of them; each has keys of its own.
+    static SERVER: LazyLock<RedisServer> = LazyLock::new(RedisServer::start);
+    static NAMES: AtomicUsize = AtomicUsize::new(0);
+
+    async fn connect(server: &RedisServer) -> Redis {
+        let endpoint = Endpoint::single(&server.url()).unwrap();
+        Redis::connect(endpoint, Options::new()).await.unwrap()
+    }
+
+    fn store(redis: Redis) -> Arc<RedisStore> {
+        let name = format!("guard{}", NAMES.fetch_add(1, Ordering::Relaxed));
+        // One that a machine that is busy with other tests does not miss.
+        Arc::new(
+            RedisStore::new(redis)
+                .with_name(&name)
+                .with_deadline(Duration::from_secs(20)),
+        )
+    }
+
+    async fn fresh() -> Arc<RedisStore> {
+        store(connect(&SERVER).await)
+    }
+
+    pm_ratelimit::guard_conformance!(fresh().await);
+
+    #[tokio::test]
+    async fn a_flush_is_one_round_trip() {
+        let server = RedisServer::start();
+        let store = store(connect(&server).await);
+        let alert = violations::Threshold::more_than(10, Duration::from_secs(300));
+        let row = |number: u32| {
+            let client = std::net::IpAddr::from(number.to_be_bytes());
+            pm_ratelimit::Violation::new(client, 1_767_225_600_000_000, "GET /")
+        };
+        for _ in 0..3 {
+            let rows = (0..1_000).map(row).collect();
+            Arc::clone(&store)
+                .record(rows, alert, 1_767_225_600_000_000)
+                .await
+                .unwrap();
+        }
+        assert_eq!((server.calls("evalsha"), server.calls("eval")), (3, 1));
+    }
+
+    #[tokio::test]
+    async fn a_cluster_keeps_all_of_it_on_one_server() {
+        let cluster = RedisCluster::start();
+        let endpoint = Endpoint::cluster(cluster.urls()).unwrap();
+        let redis = Redis::connect(endpoint, Options::new()).await.unwrap();
+        let store = store(redis);
+        use pm_ratelimit::guard::conformance::*;
+        a_thousand_rows_are_one_step(Arc::clone(&store)).await;
+        changes_come_in_pages(store).await;
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_gone_is_an_error_and_nobody_is_unblocked() {
+        let mut server = RedisServer::start();
+        let store = store(connect(&server).await);
+        let blocks = BlockList::builder().store(store).build();
+        let prefix = "192.0.2.1/32".parse().unwrap();
+        blocks.block(Order::on(prefix)).await.unwrap();
+        server.kill();
+        let refused = blocks
+            .block(Order::on("192.0.2.2/32".parse().unwrap()))
+            .await;
+        assert!(matches!(
+            refused,
+            Err(Error::Unavailable(_) | Error::TimedOut)
+        ));
+        assert!(blocks.synchronize().await.is_err());
+        assert!(blocks.check(prefix.network()).is_some());
+    }
+}
