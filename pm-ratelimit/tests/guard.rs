@@ -1,6 +1,78 @@
 //! Every store of violations and blocks keeps the whole contract.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod kept {
+    use std::fmt;
+    use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+    use async_trait::async_trait;
+    use pm_core::Cidr;
+    use pm_ratelimit::block::{Changes, Entry, Position};
+    use pm_ratelimit::violations::Threshold;
+    use pm_ratelimit::{BlockStore, Error, Violation, ViolationStore};
+
+    /// A store with the server that it is on, which ends with the last of those that use it.
+    #[derive(Debug)]
+    pub struct Kept<S, V> {
+        store: Arc<S>,
+        _server: Arc<V>,
+    }
+
+    impl<S, V> Kept<S, V> {
+        pub fn new(store: Arc<S>, server: Arc<V>) -> Arc<Self> {
+            let _server = server;
+            Arc::new(Self { store, _server })
+        }
+    }
+
+    /// One server for all tests that run at the same time.
+    pub fn server<V>(running: &Mutex<Weak<V>>, start: fn() -> V) -> Arc<V> {
+        let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.upgrade().unwrap_or_else(|| {
+            let server = Arc::new(start());
+            *running = Arc::downgrade(&server);
+            server
+        })
+    }
+
+    #[async_trait]
+    impl<S: ViolationStore, V: fmt::Debug + Send + Sync + 'static> ViolationStore for Kept<S, V> {
+        async fn record(
+            self: Arc<Self>,
+            rows: Vec<Violation>,
+            alert: Threshold,
+            now: i64,
+        ) -> Result<Vec<Cidr>, Error> {
+            Arc::clone(&self.store).record(rows, alert, now).await
+        }
+
+        async fn recent(
+            self: Arc<Self>,
+            prefix: Cidr,
+            limit: usize,
+            now: i64,
+        ) -> Result<Vec<Violation>, Error> {
+            Arc::clone(&self.store).recent(prefix, limit, now).await
+        }
+    }
+
+    #[async_trait]
+    impl<S: BlockStore, V: fmt::Debug + Send + Sync + 'static> BlockStore for Kept<S, V> {
+        async fn impose(
+            self: Arc<Self>,
+            entries: Vec<Entry>,
+            now: i64,
+        ) -> Result<Vec<Entry>, Error> {
+            Arc::clone(&self.store).impose(entries, now).await
+        }
+
+        async fn changes(self: Arc<Self>, since: Position, now: i64) -> Result<Changes, Error> {
+            Arc::clone(&self.store).changes(since, now).await
+        }
+    }
+}
+
 mod memory {
     use std::sync::Arc;
 
@@ -42,7 +114,7 @@ mod sqlite {
             .unwrap();
         for store in [Arc::new(SqliteStore::open(&path).await.unwrap()), one] {
             let found = store.recent(row.prefix(), 9, 1_000).await.unwrap();
-            assert_eq!(found, [row.clone()]);
+            assert_eq!(found, std::slice::from_ref(&row));
         }
     }
 
@@ -65,43 +137,46 @@ mod sqlite {
 #[cfg(feature = "postgres")]
 mod postgres {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::{Arc, LazyLock};
+    use std::sync::{Arc, Mutex, Weak};
 
     use pm_ratelimit::guard::PostgresStore;
     use pm_testing::PostgresServer;
 
-    /// One server for all of them; each has a schema of its own.
-    static SERVER: LazyLock<PostgresServer> = LazyLock::new(PostgresServer::start);
+    use super::kept::{Kept, server};
+
+    /// Each has a schema of its own.
+    static SERVER: Mutex<Weak<PostgresServer>> = Mutex::new(Weak::new());
     static SCHEMAS: AtomicUsize = AtomicUsize::new(0);
 
-    async fn fresh() -> Arc<PostgresStore> {
+    async fn fresh() -> Arc<Kept<PostgresStore, PostgresServer>> {
+        let server = server(&SERVER, PostgresServer::start);
         let schema = format!("s{}", SCHEMAS.fetch_add(1, Ordering::Relaxed));
-        let plain = sqlx::PgPool::connect(&SERVER.url()).await.unwrap();
+        let store = Arc::new(
+            PostgresStore::connect(&url(&server, &schema).await)
+                .await
+                .unwrap(),
+        );
+        Kept::new(store, server)
+    }
+
+    /// The address of a schema that is new.
+    async fn url(server: &PostgresServer, schema: &str) -> String {
+        let plain = sqlx::PgPool::connect(&server.url()).await.unwrap();
         let create = format!("CREATE SCHEMA {schema}");
         sqlx::raw_sql(sqlx::AssertSqlSafe(create))
             .execute(&plain)
             .await
             .unwrap();
         plain.close().await;
-        Arc::new(PostgresStore::connect(&url(&schema)).await.unwrap())
-    }
-
-    fn url(schema: &str) -> String {
-        format!("{}?options=-csearch_path%3D{schema}", SERVER.url())
+        format!("{}?options=-csearch_path%3D{schema}", server.url())
     }
 
     pm_ratelimit::guard_conformance!(fresh().await);
 
     #[tokio::test]
     async fn many_who_connect_at_once_make_the_tables_once() {
-        drop(fresh().await);
-        let schema = "together";
-        let plain = sqlx::PgPool::connect(&SERVER.url()).await.unwrap();
-        sqlx::raw_sql("CREATE SCHEMA together")
-            .execute(&plain)
-            .await
-            .unwrap();
-        let url = url(schema);
+        let server = server(&SERVER, PostgresServer::start);
+        let url = url(&server, "together").await;
         let connect = || PostgresStore::connect(&url);
         let (one, two, three) = tokio::join!(connect(), connect(), connect());
         assert!(
@@ -114,7 +189,7 @@ mod postgres {
 #[cfg(feature = "redis")]
 mod redis {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::{Arc, LazyLock};
+    use std::sync::{Arc, Mutex, Weak};
     use std::time::Duration;
 
     use pm_core::redis::{Endpoint, Options, Redis};
@@ -123,8 +198,10 @@ mod redis {
     use pm_ratelimit::{Error, ViolationStore, violations};
     use pm_testing::{RedisCluster, RedisServer};
 
-    /// One server for all of them; each has keys of its own.
-    static SERVER: LazyLock<RedisServer> = LazyLock::new(RedisServer::start);
+    use super::kept::{Kept, server};
+
+    /// Each has keys of its own.
+    static SERVER: Mutex<Weak<RedisServer>> = Mutex::new(Weak::new());
     static NAMES: AtomicUsize = AtomicUsize::new(0);
 
     async fn connect(server: &RedisServer) -> Redis {
@@ -142,8 +219,10 @@ mod redis {
         )
     }
 
-    async fn fresh() -> Arc<RedisStore> {
-        store(connect(&SERVER).await)
+    async fn fresh() -> Arc<Kept<RedisStore, RedisServer>> {
+        let server = server(&SERVER, RedisServer::start);
+        let store = store(connect(&server).await);
+        Kept::new(store, server)
     }
 
     pm_ratelimit::guard_conformance!(fresh().await);

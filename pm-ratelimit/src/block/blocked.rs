@@ -102,3 +102,26 @@ impl fmt::Debug for UntilBlocked {
         f.debug_struct("UntilBlocked").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::pin::pin;
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn a_dropped_wait_leaves_nothing_behind() {
+        let list = BlockList::builder().build();
+        {
+            let addr: IpAddr = "64:ff9b::192.0.2.1".parse().expect("an address");
+            let mut wait = pin!(list.blocked(addr));
+            let cx = &mut Context::from_waker(Waker::noop());
+            assert!(wait.as_mut().poll(cx).is_pending());
+            assert!(wait.as_mut().poll(cx).is_pending(), "registered once");
+            assert_eq!(list.waiting().len(), 2, "as itself and as IPv4");
+        }
+        assert_eq!(list.waiting().len(), 0);
+    }
+}

@@ -141,9 +141,7 @@ impl ViolationStore for MemoryStore {
         now_micros: i64,
     ) -> Result<Vec<Cidr>, Error> {
         let mut kept = self.violations();
-        let Kept {
-            rows: all, watched, ..
-        } = &mut *kept;
+        let Kept { rows: all, watched } = &mut *kept;
         if watched
             .as_ref()
             .is_none_or(|watched| *watched.threshold() != alert)

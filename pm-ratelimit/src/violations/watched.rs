@@ -19,9 +19,12 @@ const WAYS: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Watched {
     threshold: Threshold,
-    sets: Box<[Mutex<Vec<(Cidr, Ring)>>]>,
+    sets: Box<[Set]>,
     hasher: RandomState,
 }
+
+/// Addresses with the same hash.
+type Set = Mutex<Vec<(Cidr, Ring)>>;
 
 impl Watched {
     /// Room for at least so many addresses.
@@ -65,7 +68,7 @@ impl Watched {
 
     #[cfg(test)]
     fn len(&self) -> usize {
-        let len = |set: &Mutex<Vec<_>>| set.lock().expect("sound").len();
+        let len = |set: &Set| set.lock().expect("sound").len();
         self.sets.iter().map(len).sum()
     }
 
