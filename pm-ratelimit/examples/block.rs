@@ -3,6 +3,8 @@
 //! Run with `cargo run -p pm-ratelimit --example block`
 
 use std::convert::Infallible;
+use std::error::Error;
+use std::io::Write;
 use std::net::IpAddr;
 
 use bytes::Bytes;
@@ -10,22 +12,27 @@ use http::{Request, Response};
 use http_body_util::Full;
 use pm_core::{ClientIpLayer, PeerAddr, TrustedProxies};
 use pm_ratelimit::block::{AutoBlock, BlockLayer, BlockList, Order};
-use pm_ratelimit::{Limiter, Quota, Rule, Rules, Stage, Violations};
+use pm_ratelimit::{Alert, Limiter, Quota, Rule, Rules, Stage, Violations};
 use tower::{ServiceBuilder, ServiceExt};
 
 async fn hello(_: Request<()>) -> Result<Response<Full<Bytes>>, Infallible> {
     Ok(Response::new("hello".into()))
 }
 
+/// What would wake somebody, or write a ticket.
+fn alert(alert: &Alert) {
+    let line = format!("alert: {} is refused too often\n", alert.prefix);
+    std::io::stderr().write_all(line.as_bytes()).ok();
+}
+
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut out = std::io::stdout().lock();
     let blocks = BlockList::builder()
         .allow(["10.0.0.0/8".parse()?])
         .automatic(AutoBlock::new())
         .build();
-    let violations = Violations::builder()
-        .on_alert(|alert| println!("alert: {} is refused too often", alert.prefix))
-        .build();
+    let violations = Violations::builder().on_alert(alert).build();
     tokio::spawn(blocks.clone().run());
     tokio::spawn(violations.clone().run());
 
@@ -52,12 +59,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             .body(())?;
         let status = service.clone().oneshot(request).await?.status();
         if last.replace(status) != Some(status) {
-            println!("from request {number} on: {status}");
+            writeln!(out, "from request {number} on: {status}")?;
         }
     }
-    println!("the socket of {} is closed", socket.await?);
+    writeln!(out, "the socket of {} is closed", socket.await?)?;
     for offender in violations.top_offenders(3) {
-        println!("{}: {} refusals", offender.prefix, offender.count);
+        writeln!(out, "{}: {} refusals", offender.prefix, offender.count)?;
     }
 
     blocks.unblock("192.0.2.1/32".parse()?, "ada").await?;
@@ -70,13 +77,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .await?;
     for listed in blocks.list(None, 10) {
         let entry = listed.entry;
-        println!(
+        writeln!(
+            out,
             "{} {} by {}: {}",
             entry.effect.as_str(),
             entry.prefix,
             entry.actor,
             entry.reason
-        );
+        )?;
     }
     Ok(())
 }
