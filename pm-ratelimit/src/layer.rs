@@ -4,16 +4,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, Request, Response};
-use pm_core::{Context, PeerAddr};
 use tower_layer::Layer;
 
 use crate::caller::{self, Cost, is_grpc};
-use crate::limiter::{Decided, PendingDecision};
+use crate::limiter::{Decided, PendingDecision, Settings};
 use crate::op::Target;
 use crate::rules::{Compiled, Picks};
 use crate::ruling::Ruling;
 use crate::{
-    By, Incident, Limiter, Op, Quota, RateLimit, Reason, Refusal, Stage, Subject, axum, headers,
+    By, Limiter, Op, Quota, RateLimit, Reason, Refusal, Stage, Subject, axum, headers, observer,
 };
 
 /// Limits HTTP requests, by the rules of one stage.
@@ -220,7 +219,14 @@ impl Admission {
             retry_after = ?refusal.retry_after,
             "request refused"
         );
-        self.tell(&refusal, request);
+        // Of what is not the caller's doing nobody is told.
+        if matches!(refusal.reason, Reason::Limited | Reason::Never) {
+            let policy = refusal.policies().next();
+            let Settings {
+                observers, proxies, ..
+            } = self.limiter.settings();
+            observer::tell(observers, request, policy, proxies);
+        }
         let mut response = (self.refuse)(&refusal);
         self.describe(&ruling, response.headers_mut());
         if let Some(wait) = refusal.retry_after {
@@ -261,33 +267,6 @@ impl Admission {
                  the PeerAddr of its connection"
             );
         }
-    }
-
-    /// Tells those who watch the limiter that this is a violation, if it is one.
-    fn tell<B>(&self, refusal: &Refusal<'_>, request: &Request<B>) {
-        if self.limiter.observers().is_empty()
-            || !matches!(refusal.reason, Reason::Limited | Reason::Never)
-        {
-            return;
-        }
-        let (headers, extensions) = (request.headers(), request.extensions());
-        let proxies = &self.limiter.settings().proxies;
-        let path = axum::route(extensions).unwrap_or(request.uri().path());
-        let mut incident = Incident::new(path).method(request.method());
-        if let Some(client) = caller::client(headers, extensions, proxies) {
-            incident = incident.client(client);
-            // Only behind an address of a socket can an address be believed.
-            if extensions.get::<PeerAddr>().is_none() {
-                incident = incident.unverified();
-            }
-        }
-        if let Some(context) = extensions.get::<Context>() {
-            incident = incident.request_id(context.request_id());
-        }
-        for policy in refusal.policies().take(1) {
-            incident = incident.policy(policy);
-        }
-        self.limiter.tell(&incident);
     }
 
     /// The answer to a request that no rule has decided on.

@@ -385,7 +385,8 @@ impl Limiter {
 
     /// The verdict, of which those who watch have been told if it is a violation.
     fn told(&self, verdict: Verdict, subject: &Subject<'_>, op: &Op<'_>) -> Verdict {
-        if self.observers().is_empty() {
+        let observers = &self.0.settings.observers;
+        if observers.is_empty() {
             return verdict;
         }
         let policy = match &verdict {
@@ -406,18 +407,10 @@ impl Limiter {
         if let Some(policy) = policy {
             incident = incident.policy(policy);
         }
-        self.tell(&incident);
-        verdict
-    }
-
-    pub(crate) fn tell(&self, incident: &Incident<'_>) {
-        for observer in self.observers() {
-            observer.refused(incident);
+        for observer in observers {
+            observer.refused(&incident);
         }
-    }
-
-    pub(crate) fn observers(&self) -> &[Arc<dyn RefusalObserver>] {
-        &self.0.settings.observers
+        verdict
     }
 
     /// Counts a decision, and logs one that the store did not make.

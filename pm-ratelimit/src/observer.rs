@@ -1,9 +1,10 @@
 use std::fmt;
+use std::sync::Arc;
 
-use http::Method;
-use pm_core::{ClientIp, Context, RequestId};
+use http::{Method, Request};
+use pm_core::{ClientIp, Context, PeerAddr, RequestId, TrustedProxies};
 
-use crate::PolicyName;
+use crate::{PolicyName, axum, caller};
 
 /// The longest endpoint that is kept, in bytes.
 const MAX_ENDPOINT: usize = 256;
@@ -118,6 +119,33 @@ impl<'a> Incident<'a> {
     pub fn as_request_id(&self) -> Option<RequestId> {
         let current = || Context::current().map(|context| context.request_id().clone());
         self.request_id.cloned().or_else(current)
+    }
+}
+
+/// Tells of a request that was refused.
+pub(crate) fn tell<B>(
+    observers: &[Arc<dyn RefusalObserver>],
+    request: &Request<B>,
+    policy: Option<&PolicyName>,
+    proxies: &TrustedProxies,
+) {
+    if observers.is_empty() {
+        return;
+    }
+    let extensions = request.extensions();
+    let path = axum::route(extensions).unwrap_or(request.uri().path());
+    let client = caller::client(request.headers(), extensions, proxies);
+    let incident = Incident {
+        client,
+        // Only behind the address of a socket can an address be believed.
+        verified: extensions.get::<PeerAddr>().is_some(),
+        method: Some(request.method()),
+        path,
+        policy,
+        request_id: extensions.get().map(Context::request_id),
+    };
+    for observer in observers {
+        observer.refused(&incident);
     }
 }
 

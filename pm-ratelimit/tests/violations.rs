@@ -10,10 +10,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::{Method, Request, Response};
 use pm_core::{Cidr, Clock, Context, ManualTime, PeerAddr};
+use pm_ratelimit::in_flight::{Concurrency, InFlightLayer};
 use pm_ratelimit::violations::{Scope, Threshold};
 use pm_ratelimit::{
-    Alert, Error, Incident, Limiter, Op, Quota, RefusalObserver, Rule, Rules, Stage, Subject,
-    Violation, ViolationStore, Violations, guard,
+    Alert, By, Error, Incident, Limiter, Op, PolicyName, Quota, RefusalObserver, Rule, Rules,
+    Stage, Subject, Violation, ViolationStore, Violations, guard,
 };
 use pm_testing::{Log, ServiceProbe, drive};
 use proptest::prelude::*;
@@ -286,6 +287,26 @@ fn nobody_is_told_of_what_is_not_the_callers_doing() {
     let verdict = drive(failing.check(&Subject::at(addr(1)), op));
     assert!(!verdict.is_allowed());
     assert_eq!(violations.stats().seen, 0);
+}
+
+#[test]
+fn too_many_at_the_same_time_are_violations_too() {
+    let fleet = Fleet::new(1);
+    let violations = &fleet.instances[0];
+    let sockets = Concurrency::new(PolicyName::from_static("sockets"), By::Client, 0);
+    let layer = InFlightLayer::new(sockets).observer(violations.clone());
+    let layer = layer.on_refusal(|refusal| refusal.response());
+    let (probe, _) = ServiceProbe::new(|_: Request<()>| Response::new(()));
+    let service = layer.layer(probe);
+    let response = drive(service.clone().oneshot(request(7, "/ws", "id-7"))).unwrap();
+    assert_eq!(response.status(), 429);
+    // From nowhere: that is not the caller's doing.
+    drive(service.oneshot(Request::new(()))).unwrap();
+    assert_eq!(violations.stats().seen, 1);
+    fleet.flush();
+    let recent = drive(violations.recent(addr(7), 9)).unwrap();
+    assert_eq!(recent[0].endpoint(), "GET /ws");
+    assert_eq!(recent[0].request_id().unwrap().as_str(), "id-7");
 }
 
 /// Counts what is written to it.
