@@ -295,7 +295,7 @@ fn too_many_at_the_same_time_are_violations_too() {
     let violations = &fleet.instances[0];
     let sockets = Concurrency::new(PolicyName::from_static("sockets"), By::Client, 0);
     let layer = InFlightLayer::new(sockets).observer(violations.clone());
-    let layer = layer.on_refusal(|refusal| refusal.response());
+    let layer = layer.on_refusal(|refusal| refusal.problem().into_response());
     let (probe, _) = ServiceProbe::new(|_: Request<()>| Response::new(()));
     let service = layer.layer(probe);
     let response = drive(service.clone().oneshot(request(7, "/ws", "id-7"))).unwrap();

@@ -26,7 +26,7 @@ pub struct BlockLayer(Arc<Admission>);
 pub(super) struct Admission {
     blocks: BlockList,
     proxies: TrustedProxies,
-    refuse: Box<Refuse>,
+    refuse: Arc<Refuse>,
     /// Whether a request from nowhere has been logged.
     complained: AtomicBool,
 }
@@ -37,15 +37,14 @@ impl BlockLayer {
     /// Keeps out whom the list keeps out.
     #[must_use]
     pub fn new(blocks: BlockList) -> Self {
-        Self::build(blocks, TrustedProxies::none(), Box::new(answer))
+        Self::build(blocks, TrustedProxies::none(), Arc::new(answer))
     }
 
     /// The same layer, which takes the word of these proxies for the client's address, where no
-    /// [`ClientIpLayer`](pm_core::ClientIpLayer) has found it already. What was given to
-    /// [`on_refusal`](Self::on_refusal) before is forgotten.
+    /// [`ClientIpLayer`](pm_core::ClientIpLayer) has found it already.
     #[must_use]
     pub fn proxies(self, proxies: TrustedProxies) -> Self {
-        Self::build(self.0.blocks.clone(), proxies, Box::new(answer))
+        Self::build(self.0.blocks.clone(), proxies, Arc::clone(&self.0.refuse))
     }
 
     /// The same layer, whose refusals are answered by `answer`.
@@ -57,11 +56,11 @@ impl BlockLayer {
         Self::build(
             self.0.blocks.clone(),
             self.0.proxies.clone(),
-            Box::new(answer),
+            Arc::new(answer),
         )
     }
 
-    fn build(blocks: BlockList, proxies: TrustedProxies, refuse: Box<Refuse>) -> Self {
+    fn build(blocks: BlockList, proxies: TrustedProxies, refuse: Arc<Refuse>) -> Self {
         Self(Arc::new(Admission {
             blocks,
             proxies,
