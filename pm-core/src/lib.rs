@@ -12,6 +12,7 @@ pub mod problem;
 pub mod redis;
 #[cfg(feature = "reload")]
 pub mod reload;
+pub mod stale;
 
 #[cfg(feature = "axum")]
 mod axum;
@@ -24,3 +25,4 @@ pub use self::clock::{Clock, ManualTime, Tick};
 pub use self::context::{Context, ContextLayer, RequestId, TraceParent};
 pub use self::identity::{Identity, RoleOrder};
 pub use self::problem::Problem;
+pub use self::stale::StaleSource;

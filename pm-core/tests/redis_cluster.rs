@@ -84,6 +84,15 @@ async fn commands_and_scripts_find_the_node_of_their_key() {
     };
     assert_eq!(calls("eval"), 3, "each primary is given the text once");
     assert_eq!(calls("evalsha"), 50);
+    for key in ["key:1", "{key}:1", "a{}b", "a{b}{c}", "a{b"] {
+        for other in ["key", "key:1", "b", "{}b", "a{b"] {
+            assert_eq!(
+                redis.slot(key) == redis.slot(other),
+                cluster.slot_of(key) == cluster.slot_of(other),
+                "{key} and {other}"
+            );
+        }
+    }
     let apart = redis.run(&script.on(["a", "b"])).await;
     assert!(matches!(apart, Err(Error::Response(reply)) if reply.code() == "CROSSSLOT"));
     assert_eq!(redis.state(), State::Up);

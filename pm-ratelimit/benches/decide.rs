@@ -7,11 +7,13 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use pm_core::degrade::State;
 use pm_core::{Cidr, Clock, Tick};
 use pm_ratelimit::block::Order;
 use pm_ratelimit::{
-    BlockList, BucketId, By, Charge, Limiter, MemoryStore, Op, Quota, RateLimitStore, Rule, Rules,
-    STANDARD_ROLES, Stage, Subject, guard,
+    BlockList, BucketId, By, Charge, Charges, Decision, Error, Fallback, Limiter, MemoryStore, Op,
+    Quota, RateLimitStore, Rule, Rules, STANDARD_ROLES, Stage, Subject, guard,
 };
 use pm_testing::drive;
 
@@ -98,6 +100,42 @@ fn main() {
             store.try_decide(&three, Tick::from_nanos(round * 10_000))
         }),
     );
+
+    let memory = || MemoryStore::bounded(1_000);
+    let charge = [Charge::new(BucketId::from_u128(1), generous, 1)];
+    let at = |round| Tick::from_nanos(round * 10_000);
+    let (alone, both) = (memory(), Fallback::new(memory(), memory()).replicas(3));
+    let down = Fallback::new(Down, memory()).replicas(3);
+    let stores: [(&str, &dyn RateLimitStore); 3] = [
+        ("one charge", &alone),
+        ("one charge, and mirrored", &both),
+        ("one charge, by a fallback without its primary", &down),
+    ];
+    for (what, store) in stores {
+        report(
+            what,
+            median(rounds, |round| store.try_decide(&charge, at(round))),
+        );
+    }
+}
+
+/// A primary that is not there.
+#[derive(Debug)]
+struct Down;
+
+#[async_trait]
+impl RateLimitStore for Down {
+    fn try_decide(&self, _: &[Charge], _: Tick) -> Option<Decision> {
+        None
+    }
+
+    async fn decide(self: Arc<Self>, _: Charges, _: Tick) -> Result<Decision, Error> {
+        Err(Error::unavailable("it is not there"))
+    }
+
+    fn state(&self) -> State {
+        State::Down
+    }
 }
 
 /// 90,000 IPv4 hosts, 9,000 networks and 1,000 IPv6 customers.

@@ -1,8 +1,9 @@
 use std::fmt;
+use std::num::NonZeroU32;
 
 use arrayvec::ArrayVec;
 
-use crate::Quota;
+use crate::{OnFailure, Quota};
 
 /// Names one bucket: a keyed digest of whose it is and what it limits.
 ///
@@ -14,12 +15,14 @@ pub struct BucketId(u128);
 
 impl BucketId {
     /// The bucket with this digest.
+    #[inline]
     #[must_use]
     pub const fn from_u128(digest: u128) -> Self {
         Self(digest)
     }
 
     /// The digest.
+    #[inline]
     #[must_use]
     pub const fn as_u128(self) -> u128 {
         self.0
@@ -40,10 +43,12 @@ pub struct Charge {
     cost: u32,
     ceiling: u32,
     mode: Mode,
+    on_failure: OnFailure,
 }
 
 impl Charge {
     /// `cost` tokens from `bucket`, which is filled by `quota`, [enforced](Mode::Enforce).
+    #[inline]
     #[must_use]
     pub const fn new(bucket: BucketId, quota: Quota, cost: u32) -> Self {
         Self {
@@ -52,6 +57,7 @@ impl Charge {
             cost,
             ceiling: quota.capacity(),
             mode: Mode::Enforce,
+            on_failure: OnFailure::Local,
         }
     }
 
@@ -61,6 +67,7 @@ impl Charge {
     /// What is owed stays owed when the quota of a bucket changes, but not more than this. Without
     /// a ceiling that is the same for all of them, whoever can choose between two quotas (by two
     /// tokens with different roles) would have the larger one filled up by a visit to the smaller.
+    #[inline]
     #[must_use]
     pub const fn with_ceiling(mut self, tokens: u32) -> Self {
         if tokens > self.quota.capacity() {
@@ -72,45 +79,80 @@ impl Charge {
     }
 
     /// The same charge in another mode.
+    #[inline]
     #[must_use]
     pub const fn with_mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
         self
     }
 
+    /// The same charge with another answer for when the store cannot decide. Without it,
+    /// [`OnFailure::Local`].
+    #[must_use]
+    pub const fn with_on_failure(mut self, on_failure: OnFailure) -> Self {
+        self.on_failure = on_failure;
+        self
+    }
+
     /// The same charge under another quota, which is its ceiling, too.
     pub(crate) const fn with_quota(self, quota: Quota) -> Self {
-        Self::new(self.bucket, quota, self.cost).with_mode(self.mode)
+        Self {
+            quota,
+            ceiling: quota.capacity(),
+            ..self
+        }
+    }
+
+    /// The same charge of what one of so many replicas may give out on its own.
+    ///
+    /// The ceiling stays that of the whole: it must be the same for all charges of a bucket, and the
+    /// [share](Quota::share) is not.
+    pub(crate) const fn share(self, replicas: NonZeroU32) -> Self {
+        Self {
+            quota: self.quota.share(replicas, self.cost),
+            ..self
+        }
     }
 
     /// Which bucket is charged.
+    #[inline]
     #[must_use]
     pub const fn bucket(&self) -> BucketId {
         self.bucket
     }
 
     /// What fills the bucket.
+    #[inline]
     #[must_use]
     pub const fn quota(&self) -> &Quota {
         &self.quota
     }
 
     /// How many tokens are asked for.
+    #[inline]
     #[must_use]
     pub const fn cost(&self) -> u32 {
         self.cost
     }
 
     /// The most tokens that are still owed after a change of quota.
+    #[inline]
     #[must_use]
     pub const fn ceiling(&self) -> u32 {
         self.ceiling
     }
 
     /// What the charge means for the decision.
+    #[inline]
     #[must_use]
     pub const fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// What the answer is when the store cannot decide.
+    #[must_use]
+    pub const fn on_failure(&self) -> OnFailure {
+        self.on_failure
     }
 }
 
@@ -136,6 +178,7 @@ impl Charges {
     pub const MAX: usize = 8;
 
     /// No charges yet.
+    #[inline]
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -146,15 +189,18 @@ impl Charges {
     /// # Errors
     ///
     /// If there are eight already.
+    #[inline]
     pub fn push(&mut self, charge: Charge) -> Result<(), TooManyCharges> {
         self.0.try_push(charge).map_err(|_| TooManyCharges)
     }
 
+    #[inline]
     pub(crate) fn as_mut_slice(&mut self) -> &mut [Charge] {
         &mut self.0
     }
 
     /// The charges, in the order in which they were added.
+    #[inline]
     #[must_use]
     pub fn as_slice(&self) -> &[Charge] {
         &self.0
@@ -190,6 +236,39 @@ pub struct TooManyCharges;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_quota_leaves_everything_else() {
+        let charge = Charge::new(BucketId::from_u128(1), Quota::per_second(9), 2)
+            .with_mode(Mode::Shadow)
+            .with_on_failure(OnFailure::Closed)
+            .with_ceiling(20);
+        let own = charge.with_quota(Quota::per_day(30));
+        assert_eq!((own.cost(), own.mode()), (2, Mode::Shadow));
+        assert_eq!(own.on_failure(), OnFailure::Closed);
+        assert_eq!((own.quota(), own.ceiling()), (&Quota::per_day(30), 30));
+    }
+
+    #[test]
+    fn a_share_divides_rate_and_burst_and_keeps_the_ceiling() {
+        let quota = Quota::per_second(10).burst(10);
+        for (replicas, cost, burst) in [
+            (1, 1, 10),
+            (3, 1, 3),
+            (3, 4, 4),
+            (3, 10, 10),
+            (3, 11, 3),
+            (11, 0, 1),
+            (u32::MAX, 11, 1),
+        ] {
+            let charge = Charge::new(BucketId::from_u128(1), quota, cost).with_ceiling(50);
+            let replicas = NonZeroU32::new(replicas).expect("some");
+            let share = charge.share(replicas);
+            assert_eq!(share.quota().capacity(), burst, "{cost} of {replicas}");
+            assert_eq!(share.quota().interval(), quota.interval() * replicas.get());
+            assert_eq!(share.ceiling(), 50, "the same for all of a bucket");
+        }
+    }
 
     #[test]
     fn eight_charges_fit_and_a_ninth_does_not() {

@@ -12,9 +12,9 @@ use pin_project_lite::pin_project;
 use pm_core::ResponseBody;
 use tower_service::Service;
 
+use crate::headers::Fields;
 use crate::layer::{Admission, Answer};
-use crate::limiter::PendingDecision;
-use crate::ruling::Ruling;
+use crate::limiter::{Decided, PendingDecision};
 
 pin_project! {
     /// A request that waits for the decision, or for the inner service, or is refused.
@@ -43,8 +43,7 @@ pin_project! {
         Calling {
             #[pin]
             inner: F,
-            ruling: Ruling,
-            admission: Arc<Admission>,
+            fields: Fields,
         },
         Refused {
             response: Option<Response<Bytes>>,
@@ -70,13 +69,10 @@ where
         }
     }
 
-    pub(crate) fn calling(inner: S::Future, ruling: Ruling, admission: Arc<Admission>) -> Self {
+    #[inline]
+    pub(crate) const fn calling(inner: S::Future, fields: Fields) -> Self {
         Self {
-            state: State::Calling {
-                inner,
-                ruling,
-                admission,
-            },
+            state: State::Calling { inner, fields },
         }
     }
 
@@ -108,24 +104,24 @@ where
                     let (mut service, request) = waiting
                         .take()
                         .expect("the decision is made once, and the state is left");
-                    match admission.settle(decided, &request) {
-                        Answer::Admitted(ruling) => State::Calling {
+                    let Decided {
+                        rules,
+                        picks,
+                        decision,
+                    } = decided;
+                    match admission.settle(&rules, &picks, decision.as_ref(), &request) {
+                        Answer::Admitted(fields) => State::Calling {
                             inner: service.call(request),
-                            ruling,
-                            admission: Arc::clone(admission),
+                            fields,
                         },
                         Answer::Refused(response) => State::Refused {
                             response: Some(response),
                         },
                     }
                 }
-                StateProj::Calling {
-                    inner,
-                    ruling,
-                    admission,
-                } => {
+                StateProj::Calling { inner, fields } => {
                     let mut response = ready!(inner.poll(cx))?.map(ResponseBody::inner);
-                    admission.describe(ruling, response.headers_mut());
+                    fields.write(response.headers_mut());
                     return Poll::Ready(Ok(response));
                 }
                 StateProj::Refused { response } => {

@@ -13,12 +13,13 @@
 //! that leaves the least: `-Limit` is its burst, `-Remaining` whole tokens that are left, `-Reset` the
 //! same as `t`, in seconds from now. `X-RateLimit-User-*` are the same for policies by user.
 
+use arrayvec::ArrayVec;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pm_core::problem::retry_after_seconds;
 
 use crate::ruling::{Part, Ruling};
-use crate::{By, Outcome, PolicyName, Quota};
+use crate::{By, Charges, Outcome, PolicyName, Quota};
 
 /// `RateLimit`
 pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -94,18 +95,69 @@ impl Headers {
         self
     }
 
+    /// What an answer says about this ruling.
+    #[inline]
+    pub(crate) fn fields(&self, ruling: &Ruling<'_>) -> Fields {
+        let by_user = || ruling.parts().filter(|part| part.rule.by == By::User);
+        Fields {
+            lists: self.revision.and_then(|_| lists(ruling)),
+            x_rate_limit: (self.x_rate_limit)
+                .then(|| tightest(ruling.parts()))
+                .flatten(),
+            x_rate_limit_user: (self.x_rate_limit_user)
+                .then(|| tightest(by_user()))
+                .flatten(),
+        }
+    }
+}
+
+/// What an answer is going to say. It is made when the request is decided on, since it is smaller than
+/// what it is made from.
+#[derive(Debug)]
+pub(crate) struct Fields {
+    /// `RateLimit-Policy` and `RateLimit`.
+    lists: Option<(HeaderValue, HeaderValue)>,
+    x_rate_limit: Option<Numbers>,
+    x_rate_limit_user: Option<Numbers>,
+}
+
+/// Of the policy that leaves the least.
+#[derive(Debug)]
+struct Numbers {
+    limit: u32,
+    remaining: u32,
+    reset: u64,
+}
+
+impl Fields {
     /// Adds to what layers further in have said about policies of their own. An `X-` field of theirs
     /// stays if it leaves less.
-    pub(crate) fn write(&self, ruling: &Ruling, headers: &mut HeaderMap) {
-        if self.revision.is_some() {
-            append(ruling, headers);
+    #[inline]
+    pub(crate) fn write(&mut self, headers: &mut HeaderMap) {
+        if let Some((policies, limits)) = self.lists.take() {
+            headers.append(RATE_LIMIT_POLICY, policies);
+            headers.append(RATE_LIMIT, limits);
         }
-        if self.x_rate_limit {
-            legacy(ruling.parts(), &X_RATE_LIMIT, headers);
+        if let Some(numbers) = &self.x_rate_limit {
+            numbers.write(&X_RATE_LIMIT, headers);
         }
-        if self.x_rate_limit_user {
-            let by_user = ruling.parts().filter(|part| part.rule.by == By::User);
-            legacy(by_user, &X_RATE_LIMIT_USER, headers);
+        if let Some(numbers) = &self.x_rate_limit_user {
+            numbers.write(&X_RATE_LIMIT_USER, headers);
+        }
+    }
+}
+
+impl Numbers {
+    fn write(&self, names: &[HeaderName; 3], headers: &mut HeaderMap) {
+        let [limit, remaining, reset] = names;
+        let stricter = headers
+            .get(remaining)
+            .and_then(|value| value.to_str().ok()?.parse::<u32>().ok())
+            .is_some_and(|further_in| further_in < self.remaining);
+        if !stricter {
+            headers.insert(limit, HeaderValue::from(self.limit));
+            headers.insert(remaining, HeaderValue::from(self.remaining));
+            headers.insert(reset, HeaderValue::from(self.reset));
         }
     }
 }
@@ -116,11 +168,9 @@ impl Default for Headers {
     }
 }
 
-fn append(ruling: &Ruling, headers: &mut HeaderMap) {
+fn lists(ruling: &Ruling<'_>) -> Option<(HeaderValue, HeaderValue)> {
     let mut parts = ruling.parts();
-    let (Some(first), second) = (parts.next(), parts.next()) else {
-        return;
-    };
+    let (first, second) = (parts.next()?, parts.next());
     let policies = if second.is_none() && *first.quota == first.rule.quota {
         first.rule.policy.clone()
     } else {
@@ -134,30 +184,17 @@ fn append(ruling: &Ruling, headers: &mut HeaderMap) {
     for part in ruling.parts() {
         limits.limit(&part.rule.name, part.outcome);
     }
-    headers.append(RATE_LIMIT_POLICY, policies);
-    headers.append(RATE_LIMIT, limits.finish());
+    Some((policies, limits.finish()))
 }
 
-fn legacy<'a>(
-    parts: impl Iterator<Item = Part<'a>>,
-    names: &[HeaderName; 3],
-    headers: &mut HeaderMap,
-) {
-    let tightest =
-        parts.min_by_key(|part| (part.outcome.remaining(), u64::MAX - seconds(part.outcome)));
-    let Some(Part { quota, outcome, .. }) = tightest else {
-        return;
-    };
-    let [limit, remaining, reset] = names;
-    let stricter = headers
-        .get(remaining)
-        .and_then(|value| value.to_str().ok()?.parse::<u32>().ok())
-        .is_some_and(|further_in| further_in < outcome.remaining());
-    if !stricter {
-        headers.insert(limit, HeaderValue::from(quota.capacity()));
-        headers.insert(remaining, HeaderValue::from(outcome.remaining()));
-        headers.insert(reset, HeaderValue::from(seconds(outcome)));
-    }
+fn tightest<'a>(parts: impl Iterator<Item = Part<'a>>) -> Option<Numbers> {
+    let Part { quota, outcome, .. } =
+        parts.min_by_key(|part| (part.outcome.remaining(), u64::MAX - seconds(part.outcome)))?;
+    Some(Numbers {
+        limit: quota.capacity(),
+        remaining: outcome.remaining(),
+        reset: seconds(outcome),
+    })
 }
 
 /// Until it fits, or else until the bucket is full; rounded up.
@@ -183,7 +220,7 @@ pub(crate) fn concurrency(name: &PolicyName, limit: u32) -> HeaderValue {
     let mut field = Field::new();
     field.item(name);
     field.parameter(";q=", limit.into());
-    field.0.extend_from_slice(b";qu=\"concurrent-requests\"");
+    field.write(b";qu=\"concurrent-requests\"");
     field.finish()
 }
 
@@ -194,12 +231,17 @@ pub(crate) fn ensure_retry_after(headers: &mut HeaderMap, wait: std::time::Durat
         .or_insert_with(|| HeaderValue::from(retry_after_seconds(wait)));
 }
 
-/// A List of Items (RFC 9651 §4.1.1), each a String with parameters.
-struct Field(Vec<u8>);
+/// A List of Items (RFC 9651 §4.1.1), each a String with parameters. It is put together in place, so
+/// that the value, of a length that is known then, is one allocation.
+struct Field(ArrayVec<u8, LONGEST>);
+
+/// A name of which every byte is escaped, two parameters with fifteen digits each, and what holds
+/// them together, as often as there may be policies.
+const LONGEST: usize = Charges::MAX * (2 * PolicyName::LONGEST + 64);
 
 impl Field {
     fn new() -> Self {
-        Self(Vec::with_capacity(64))
+        Self(ArrayVec::new())
     }
 
     fn policy(&mut self, name: &PolicyName, quota: &Quota) {
@@ -220,16 +262,16 @@ impl Field {
     /// The name as a String (RFC 9651 §4.1.6).
     fn item(&mut self, name: &PolicyName) {
         if !self.0.is_empty() {
-            self.0.extend_from_slice(b", ");
+            self.write(b", ");
         }
-        self.0.push(b'"');
+        self.write(b"\"");
         for byte in name.as_str().bytes() {
             if matches!(byte, b'"' | b'\\') {
-                self.0.push(b'\\');
+                self.write(b"\\");
             }
-            self.0.push(byte);
+            self.write(&[byte]);
         }
-        self.0.push(b'"');
+        self.write(b"\"");
     }
 
     /// An Integer of at most 15 digits (RFC 9651 §3.3.1).
@@ -247,12 +289,17 @@ impl Field {
                 break;
             }
         }
-        self.0.extend_from_slice(key.as_bytes());
-        self.0.extend_from_slice(&digits[at..]);
+        self.write(key.as_bytes());
+        self.write(&digits[at..]);
     }
 
-    fn finish(self) -> HeaderValue {
-        HeaderValue::from_maybe_shared(bytes::Bytes::from(self.0))
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) {
+        (self.0.try_extend_from_slice(bytes)).expect("there is room for the longest there may be");
+    }
+
+    fn finish(&self) -> HeaderValue {
+        HeaderValue::from_bytes(&self.0)
             .expect("a policy name is printable ASCII, and so is the rest")
     }
 }

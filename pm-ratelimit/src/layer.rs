@@ -2,17 +2,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::Guard;
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, Request, Response};
 use tower_layer::Layer;
 
 use crate::caller::{self, Cost, is_grpc};
-use crate::limiter::{Decided, PendingDecision, Settings};
+use crate::headers::Fields;
+use crate::limiter::{PendingDecision, Settings};
 use crate::op::Target;
-use crate::rules::{Compiled, Picks};
+use crate::rules::{Compiled, Picks, RuleSet};
 use crate::ruling::Ruling;
 use crate::{
-    By, Limiter, Op, Quota, RateLimit, Reason, Refusal, Stage, Subject, axum, headers, observer,
+    By, Decision, Error, Limiter, Op, Quota, RateLimit, Reason, Refusal, Stage, Subject, axum,
+    headers, observer,
 };
 
 /// Limits HTTP requests, by the rules of one stage.
@@ -81,7 +84,7 @@ pub(crate) enum Step {
     reason = "it is taken apart at once, and a box would be an allocation for each request"
 )]
 pub(crate) enum Answer {
-    Admitted(Ruling),
+    Admitted(Fields),
     Refused(Response<Bytes>),
 }
 
@@ -176,31 +179,34 @@ impl Admission {
             return self.refuse(Reason::UnknownClient, request);
         }
         match limiter.try_decide(&rules, &mut picks, &subject) {
-            None => Step::Pending(limiter.decide(rules, picks, &subject)),
-            Some(decision) => {
-                let decided = Decided {
-                    rules,
-                    picks,
-                    decision: Ok(decision),
-                };
-                Step::Answered(self.settle(decided, request))
+            None => {
+                let rules = Guard::into_inner(rules);
+                Step::Pending(limiter.decide(rules, picks, &subject))
             }
+            Some(decision) => Step::Answered(self.settle(&rules, &picks, Ok(&decision), request)),
         }
     }
 
-    pub(crate) fn settle<B>(&self, decided: Decided, request: &Request<B>) -> Answer {
-        let Decided {
-            rules,
-            picks,
-            decision,
-        } = &decided;
-        self.limiter.count(rules, picks, decision.as_ref());
-        let ruling = Ruling::new(decided);
+    #[inline]
+    pub(crate) fn settle<B>(
+        &self,
+        rules: &RuleSet,
+        picks: &Picks,
+        decision: Result<&Decision, &Error>,
+        request: &Request<B>,
+    ) -> Answer {
+        self.limiter.count(rules, picks, decision);
+        let ruling = Ruling::new(rules, picks, decision);
         if ruling.is_admitted() {
-            return Answer::Admitted(ruling);
+            Answer::Admitted(self.fields(&ruling))
+        } else {
+            Answer::Refused(self.refusal(&ruling, request))
         }
+    }
+
+    fn refusal<B>(&self, ruling: &Ruling<'_>, request: &Request<B>) -> Response<Bytes> {
         let refusal = Refusal {
-            ruling: Some(&ruling),
+            ruling: Some(ruling),
             policy: None,
             blocked: None,
             reason: if ruling.is_failed() {
@@ -228,16 +234,15 @@ impl Admission {
             observer::tell(observers, request, policy, proxies);
         }
         let mut response = (self.refuse)(&refusal);
-        self.describe(&ruling, response.headers_mut());
+        self.fields(ruling).write(response.headers_mut());
         if let Some(wait) = refusal.retry_after {
             headers::ensure_retry_after(response.headers_mut(), wait);
         }
-        Answer::Refused(response)
+        response
     }
 
-    /// Says on an answer what was decided.
-    pub(crate) fn describe(&self, ruling: &Ruling, headers: &mut HeaderMap) {
-        self.limiter.settings().headers.write(ruling, headers);
+    fn fields(&self, ruling: &Ruling<'_>) -> Fields {
+        self.limiter.settings().headers.fields(ruling)
     }
 
     fn subject<'r>(&self, headers: &HeaderMap, extensions: &'r Extensions) -> Subject<'r> {

@@ -17,6 +17,7 @@ mod axum;
 mod builder;
 mod charge;
 mod client_prefix;
+mod complaints;
 mod decision;
 mod error;
 mod explanation;
@@ -58,7 +59,7 @@ pub use self::rules::{
 pub use self::service::RateLimit;
 #[cfg(feature = "redis")]
 pub use self::store::RedisStore;
-pub use self::store::{MemoryStore, RateLimitStore, Refusals};
+pub use self::store::{Fallback, LocalStore, MemoryStore, RateLimitStore, Refusals};
 pub use self::subject::{Subject, User};
 pub use self::telemetry::Stats;
 pub use self::user_quotas::{CachedUserQuotas, Lookup, MemoryUserQuotas, UserQuotas};

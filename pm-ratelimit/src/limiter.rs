@@ -7,17 +7,17 @@ use arc_swap::{ArcSwap, Guard};
 use pm_core::{Clock, Identity, Tick, TrustedProxies};
 
 use crate::builder::LimiterBuilder;
+use crate::complaints::Complaints;
 use crate::headers::Headers;
 use crate::key::{DigestKey, Keys};
-use crate::op::Target;
 use crate::rules::{Compiled, Picks, RuleSet, Single};
 use crate::ruling;
 use crate::telemetry::{self, Counters};
 use crate::user_quotas::{Lookup, UserQuotas};
 use crate::{
-    Decision, Error, Explanation, Incident, InvalidRules, MemoryStore, OnFailure, Op, PolicyName,
-    Quota, RateLimitLayer, RateLimitStore, RefusalObserver, Rules, Stage, Stats, Subject, User,
-    Verdict,
+    Decision, Error, Explanation, InvalidRules, MemoryStore, OnFailure, Op, PolicyName, Quota,
+    RateLimitLayer, RateLimitStore, RefusalObserver, Rules, Stage, Stats, Subject, User, Verdict,
+    observer,
 };
 
 /// Decides who may do how much: a handle that is cheap to clone and has no type parameters.
@@ -50,6 +50,7 @@ struct Shared {
     rules: ArcSwap<RuleSet>,
     settings: Settings,
     counters: Arc<Counters>,
+    complaints: Complaints,
 }
 
 #[derive(Clone, Debug)]
@@ -112,6 +113,7 @@ impl Limiter {
             rules: ArcSwap::from_pointee(rules),
             settings,
             counters: Arc::default(),
+            complaints: Complaints::default(),
         }))
     }
 
@@ -136,14 +138,16 @@ impl Limiter {
             rules: ArcSwap::new(self.0.rules.load_full()),
             settings,
             counters: Arc::default(),
+            complaints: Complaints::default(),
         }))
     }
 
     /// The same limiter of one quota with this answer when its store fails; where there are rules,
     /// [they say](crate::Rule::if_store_fails). A memory store never fails.
     ///
-    /// Without it, the answer is [`OnFailure::Open`]. Either way the verdict says that it is
-    /// [degraded](crate::Allowed::degraded), and a warning is logged.
+    /// Without it, the answer is [`OnFailure::Local`]. Either way the verdict says that it is
+    /// [degraded](crate::Allowed::degraded), and a warning is logged: not for each request, but when
+    /// it begins.
     #[must_use]
     pub fn with_on_failure(self, on_failure: OnFailure) -> Self {
         self.with_single(|single| single.on_failure = on_failure)
@@ -184,28 +188,33 @@ impl Limiter {
             match self.try_decide(&rules, &mut picks, subject) {
                 Some(decision) => {
                     let verdict = self.verdict(&rules, &picks, Ok(&decision));
-                    return self.told(verdict, subject, &op);
+                    self.tell(&verdict, subject, &op);
+                    return verdict;
                 }
                 None => self.decide(Guard::into_inner(rules), picks, subject),
             }
         };
         let decided = pending.await;
         let verdict = self.verdict(&decided.rules, &decided.picks, decided.decision.as_ref());
-        self.told(verdict, subject, &op)
+        self.tell(&verdict, subject, &op);
+        verdict
     }
 
     /// The same without waiting: `None` if the store or the quotas of users cannot answer without. A
     /// memory store always can, and allocates nothing for it, but for a
     /// place among the readers of the rules on the first decision of a thread.
     pub fn try_check<'a>(&self, subject: &Subject<'_>, op: impl Into<Op<'a>>) -> Option<Verdict> {
-        let op = op.into();
-        // Borrowed and not cloned, so that checks on many cores do not meet at one counter.
-        let rules = self.0.rules.load();
+        self.try_verdict(subject, &op.into())
+    }
+
+    fn try_verdict(&self, subject: &Subject<'_>, op: &Op<'_>) -> Option<Verdict> {
+        let rules = self.version();
         let mut picks = Picks::default();
-        self.pick(&rules, subject, &op, &mut picks);
+        self.pick(&rules, subject, op, &mut picks);
         let decision = self.try_decide(&rules, &mut picks, subject)?;
         let verdict = self.verdict(&rules, &picks, Ok(&decision));
-        Some(self.told(verdict, subject, &op))
+        self.tell(&verdict, subject, op);
+        Some(verdict)
     }
 
     /// Which rules apply to that, and why; and which do not. It charges nothing, asks no store and
@@ -257,10 +266,13 @@ impl Limiter {
         &self.0.settings
     }
 
-    pub(crate) fn version(&self) -> Arc<RuleSet> {
-        self.0.rules.load_full()
+    /// The rules that are in force: borrowed and not cloned, so that requests on many cores do not
+    /// meet at one counter.
+    pub(crate) fn version(&self) -> Guard<Arc<RuleSet>> {
+        self.0.rules.load()
     }
 
+    #[inline]
     fn pick(&self, rules: &RuleSet, subject: &Subject<'_>, op: &Op<'_>, picks: &mut Picks) {
         let mut unidentified = |rule: &Compiled| self.count_unidentified(rule);
         rules
@@ -273,6 +285,7 @@ impl Limiter {
     }
 
     /// The decision, if it takes no waiting.
+    #[inline]
     pub(crate) fn try_decide(
         &self,
         rules: &RuleSet,
@@ -289,6 +302,7 @@ impl Limiter {
     }
 
     /// Puts the quotas that users have of their own into the charges; `None` if that takes waiting.
+    #[inline]
     fn try_look_up(
         &self,
         rules: &RuleSet,
@@ -373,6 +387,7 @@ impl Limiter {
         }
     }
 
+    #[inline]
     fn verdict(
         &self,
         rules: &RuleSet,
@@ -383,37 +398,17 @@ impl Limiter {
         ruling::verdict(rules, picks, decision)
     }
 
-    /// The verdict, of which those who watch have been told if it is a violation.
-    fn told(&self, verdict: Verdict, subject: &Subject<'_>, op: &Op<'_>) -> Verdict {
+    /// Tells those who watch, if it is a violation.
+    #[inline]
+    fn tell(&self, verdict: &Verdict, subject: &Subject<'_>, op: &Op<'_>) {
         let observers = &self.0.settings.observers;
-        if observers.is_empty() {
-            return verdict;
+        if !observers.is_empty() {
+            observer::tell_of_verdict(observers, verdict, subject.as_client(), op);
         }
-        let policy = match &verdict {
-            Verdict::Allowed(_) => return verdict,
-            Verdict::Never(never) => Some(never.policy()),
-            // Without an outcome it is the store that failed.
-            Verdict::Refused(refused) if refused.outcome.is_none() => return verdict,
-            Verdict::Refused(refused) => refused.policy(),
-        };
-        let mut incident = match op.target {
-            Target::Anything => Incident::new(""),
-            Target::Operation(name) => Incident::new(name),
-            Target::Request { method, path } => Incident::new(path).method(method),
-        };
-        if let Some(client) = subject.as_client() {
-            incident = incident.client(client);
-        }
-        if let Some(policy) = policy {
-            incident = incident.policy(policy);
-        }
-        for observer in observers {
-            observer.refused(&incident);
-        }
-        verdict
     }
 
     /// Counts a decision, and logs one that the store did not make.
+    #[inline]
     pub(crate) fn count(
         &self,
         rules: &RuleSet,
@@ -421,11 +416,8 @@ impl Limiter {
         decision: Result<&Decision, &Error>,
     ) {
         if let Err(error) = decision {
-            tracing::warn!(
-                admitted = ruling::admits(rules, picks, decision),
-                error = ?error,
-                "the rate limit store failed, deciding without it"
-            );
+            let Settings { store, clock, .. } = &self.0.settings;
+            self.0.complaints.hear(error, store.state(), clock.now());
         }
         ruling::count(rules, picks, decision, &self.0.counters);
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use http::{Method, Request};
 use pm_core::{ClientIp, Context, PeerAddr, RequestId, TrustedProxies};
 
-use crate::{PolicyName, axum, caller};
+use crate::op::Target;
+use crate::{Op, PolicyName, Verdict, axum, caller};
 
 /// The longest endpoint that is kept, in bytes.
 const MAX_ENDPOINT: usize = 256;
@@ -143,6 +144,36 @@ pub(crate) fn tell<B>(
         path,
         policy,
         request_id: extensions.get().map(Context::request_id),
+    };
+    for observer in observers {
+        observer.refused(&incident);
+    }
+}
+
+/// Tells of something that was asked and refused, if it was.
+pub(crate) fn tell_of_verdict(
+    observers: &[Arc<dyn RefusalObserver>],
+    verdict: &Verdict,
+    client: Option<ClientIp>,
+    op: &Op<'_>,
+) {
+    let policy = match verdict {
+        Verdict::Allowed(_) => return,
+        Verdict::Never(never) => Some(never.policy()),
+        // Without an outcome it is the store that failed.
+        Verdict::Refused(refused) if refused.outcome.is_none() => return,
+        Verdict::Refused(refused) => refused.policy(),
+    };
+    let (method, path) = match op.target {
+        Target::Anything => (None, ""),
+        Target::Operation(name) => (None, name),
+        Target::Request { method, path } => (Some(method), path),
+    };
+    let incident = Incident {
+        client,
+        method,
+        policy,
+        ..Incident::new(path)
     };
     for observer in observers {
         observer.refused(&incident);

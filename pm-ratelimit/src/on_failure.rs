@@ -1,4 +1,6 @@
 /// What the answer is when the store cannot decide.
+///
+/// It is said for each rule, and by a [`Charge`](crate::Charge) to the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -9,7 +11,10 @@
 pub enum OnFailure {
     /// No: what the limit protects is worth more than being available.
     Closed,
-    /// Yes: being available is worth more than the limit.
+    /// What the local half of a [`Fallback`](crate::Fallback) says. Where the store has none, it is
+    /// as with [`Open`](Self::Open).
     #[default]
+    Local,
+    /// Yes: being available is worth more than the limit.
     Open,
 }

@@ -16,6 +16,9 @@ enum Text {
 }
 
 impl PolicyName {
+    /// In bytes.
+    pub(crate) const LONGEST: usize = 64;
+
     /// A name that is written in the program.
     ///
     /// # Panics
@@ -85,7 +88,7 @@ impl fmt::Debug for PolicyName {
 pub struct InvalidPolicyName(());
 
 const fn is_valid(name: &[u8]) -> bool {
-    if name.is_empty() || name.len() > 64 {
+    if name.is_empty() || name.len() > PolicyName::LONGEST {
         return false;
     }
     let mut at = 0;

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -170,6 +171,7 @@ impl Quota {
     }
 
     /// How many tokens a bucket holds, and so the most that may be taken at one moment.
+    #[inline]
     #[must_use]
     pub const fn capacity(&self) -> u32 {
         self.burst
@@ -181,8 +183,38 @@ impl Quota {
         Duration::from_nanos(self.interval)
     }
 
+    #[inline]
     pub(crate) const fn interval_nanos(&self) -> u64 {
         self.interval
+    }
+
+    /// What one of so many replicas may give out on its own: that part of the rate and of the burst.
+    ///
+    /// The burst is never less than 1, and large enough for a `cost` that the whole has room for:
+    /// such a cost has to wait for a full bucket, and is no reason to say that it never fits.
+    pub(crate) const fn share(&self, replicas: NonZeroU32, cost: u32) -> Self {
+        let mut burst = self.burst / replicas.get();
+        if cost <= self.burst && cost > burst {
+            burst = cost;
+        }
+        if burst == 0 {
+            burst = 1;
+        }
+        let replicas = replicas.get() as u64;
+        let (interval, longest) = (
+            self.interval.saturating_mul(replicas),
+            LONGEST_REFILL as u64 / burst as u64,
+        );
+        Self {
+            tokens: self.tokens,
+            burst,
+            period: self.period.saturating_mul(replicas),
+            interval: if interval < longest {
+                interval
+            } else {
+                longest
+            },
+        }
     }
 }
 

@@ -17,7 +17,7 @@ const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-m
 /// [`on_refusal`](crate::RateLimitLayer::on_refusal) makes an answer from.
 #[derive(Clone, Copy, Debug)]
 pub struct Refusal<'a> {
-    pub(crate) ruling: Option<&'a Ruling>,
+    pub(crate) ruling: Option<&'a Ruling<'a>>,
     /// Where it is not by a ruling.
     pub(crate) policy: Option<&'a PolicyName>,
     pub(crate) blocked: Option<&'a Blocked>,

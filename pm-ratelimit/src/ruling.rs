@@ -1,9 +1,7 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
 
-use crate::limiter::Decided;
 use crate::rules::{Compiled, Picks, RuleSet};
 use crate::telemetry::{Counters, Result as Counted};
 use crate::{
@@ -13,10 +11,10 @@ use crate::{
 
 /// What was decided on a request, by which rules, of which version.
 #[derive(Debug)]
-pub(crate) struct Ruling {
-    rules: Arc<RuleSet>,
+pub(crate) struct Ruling<'a> {
+    rules: &'a RuleSet,
     admitted: bool,
-    /// The store did not answer.
+    /// The store did not answer, or its fallback may not.
     failed: bool,
     results: ArrayVec<Ruled, { Charges::MAX }>,
 }
@@ -37,15 +35,15 @@ pub(crate) struct Part<'a> {
     pub(crate) outcome: &'a Outcome,
 }
 
-impl Ruling {
-    pub(crate) fn new(decided: Decided) -> Self {
-        let Decided {
-            rules,
-            picks,
-            decision,
-        } = decided;
+impl<'a> Ruling<'a> {
+    #[inline]
+    pub(crate) fn new(
+        rules: &'a RuleSet,
+        picks: &Picks,
+        decision: Result<&Decision, &Error>,
+    ) -> Self {
         let mut results = ArrayVec::new();
-        if let Ok(decision) = &decision {
+        if let Ok(decision) = decision {
             results = (picks.rules.iter().zip(picks.charges.as_slice()))
                 .zip(decision.outcomes())
                 .map(|((pick, charge), outcome)| Ruled {
@@ -56,8 +54,11 @@ impl Ruling {
                 .collect();
         }
         Self {
-            admitted: admits(&rules, &picks, decision.as_ref()),
-            failed: decision.is_err(),
+            admitted: admits(rules, picks, decision),
+            failed: match decision {
+                Ok(decision) => decision.outcomes().iter().any(Outcome::is_closed),
+                Err(_) => true,
+            },
             rules,
             results,
         }
@@ -106,17 +107,19 @@ impl Ruling {
 }
 
 /// Whether the decision is a yes; without one, whether the rules are open then.
+#[inline]
 pub(crate) fn admits(rules: &RuleSet, picks: &Picks, decision: Result<&Decision, &Error>) -> bool {
     match decision {
         Ok(decision) => decision.is_admitted(),
         Err(_) => picks.rules.iter().all(|pick| {
             let rule = rules.rule(pick.rule);
-            rule.shadow || rule.on_failure == OnFailure::Open
+            rule.shadow || rule.on_failure != OnFailure::Closed
         }),
     }
 }
 
 /// The verdict on a subject's question.
+#[inline]
 pub(crate) fn verdict(
     rules: &RuleSet,
     picks: &Picks,
@@ -145,6 +148,7 @@ pub(crate) fn verdict(
     if admitted {
         let tightest = enforced
             .map(|(_, _, outcome)| *outcome)
+            .filter(Outcome::is_known)
             .min_by_key(|outcome| (outcome.remaining(), u64::MAX - outcome.reset_nanos()));
         return Verdict::Allowed(Allowed {
             outcome: tightest,
@@ -171,6 +175,7 @@ pub(crate) fn verdict(
 }
 
 /// Counts a decision, and says that a rule on trial would have refused.
+#[inline]
 pub(crate) fn count(
     rules: &RuleSet,
     picks: &Picks,
@@ -189,10 +194,20 @@ pub(crate) fn count(
         }
         return;
     };
+    if decision.is_degraded() {
+        counters.degraded();
+    }
     for (pick, outcome) in picks.rules.iter().zip(decision.outcomes()) {
         let rule = rules.rule(pick.rule);
         let allowed = outcome.is_allowed();
-        if rule.shadow && !allowed {
+        if decision.is_degraded() {
+            rule.metrics.degraded();
+        }
+        if outcome.is_closed() {
+            rule.metrics.decided(Counted::FailedClosed);
+        } else if decision.is_degraded() && decision.is_admitted() && !outcome.is_known() {
+            rule.metrics.decided(Counted::FailedOpen);
+        } else if rule.shadow && !allowed {
             counters.shadow_refused();
             tracing::debug!(policy = rule.name.as_str(), "a rule on trial would refuse");
             rule.metrics.decided(Counted::ShadowRefused);

@@ -64,9 +64,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         match self.admission.decide(&request) {
-            Step::Answered(Answer::Admitted(ruling)) => {
-                let admission = Arc::clone(&self.admission);
-                ResponseFuture::calling(self.inner.call(request), ruling, admission)
+            Step::Answered(Answer::Admitted(fields)) => {
+                ResponseFuture::calling(self.inner.call(request), fields)
             }
             Step::Pending(decision) => {
                 let admission = Arc::clone(&self.admission);

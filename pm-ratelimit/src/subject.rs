@@ -139,11 +139,7 @@ impl<'a> Subject<'a> {
     pub(crate) fn who(&self, by: &By) -> Option<Who<'a>> {
         match by {
             By::ApiKey => self.api_key.map(Who::ApiKey),
-            By::Caller => (self.who(&By::User))
-                .or_else(|| self.who(&By::ApiKey))
-                .or_else(|| self.who(&By::Connection))
-                .or_else(|| self.custom.map(|(kind, value)| Who::Custom { kind, value }))
-                .or_else(|| self.who(&By::Client)),
+            By::Caller => self.caller(),
             By::Client => self.client.map(Who::client),
             By::Connection => self.connection.map(Who::Connection),
             By::Custom(wanted) => self
@@ -152,6 +148,22 @@ impl<'a> Subject<'a> {
                 .map(|(kind, value)| Who::Custom { kind, value }),
             By::Everyone => Some(Who::Everyone),
             By::User => self.user.map(Who::User),
+        }
+    }
+
+    /// Whoever is known best.
+    #[inline]
+    fn caller(&self) -> Option<Who<'a>> {
+        if let Some(user) = self.user {
+            Some(Who::User(user))
+        } else if let Some(key) = self.api_key {
+            Some(Who::ApiKey(key))
+        } else if let Some(number) = self.connection {
+            Some(Who::Connection(number))
+        } else if let Some((kind, value)) = self.custom {
+            Some(Who::Custom { kind, value })
+        } else {
+            self.client.map(Who::client)
         }
     }
 
@@ -207,6 +219,7 @@ impl<'a> From<&'a Identity> for User<'a> {
 }
 
 impl Who<'_> {
+    #[inline]
     fn client(client: ClientIp) -> Self {
         match client.addr() {
             IpAddr::V4(v4) => Self::ClientV4(v4),
@@ -221,6 +234,7 @@ impl Who<'_> {
     }
 
     /// Hands out the subject in pieces that, put together, no other subject has.
+    #[inline]
     pub(crate) fn canonical(&self, mut write: impl FnMut(&[u8])) {
         match *self {
             Self::ApiKey(key) => {
@@ -228,16 +242,13 @@ impl Who<'_> {
                 write(key.as_bytes());
             }
             Self::ClientV4(addr) => {
-                write(b"4");
-                write(&addr.octets());
+                let [a, b, c, d] = addr.octets();
+                write(&[b'4', a, b, c, d]);
             }
-            Self::ClientV6(network) => {
-                write(b"6");
-                write(&network);
-            }
+            Self::ClientV6([a, b, c, d, e, f, g, h]) => write(&[b'6', a, b, c, d, e, f, g, h]),
             Self::Connection(number) => {
-                write(b"c");
-                write(&number.to_le_bytes());
+                let [a, b, c, d, e, f, g, h] = number.to_le_bytes();
+                write(&[b'c', a, b, c, d, e, f, g, h]);
             }
             Self::Custom { kind, value } => {
                 write(b"x");

@@ -13,6 +13,10 @@ use crate::violations::Scope;
 /// once for each: as allowed for all of them, or as refused for those that refused.
 pub const DECISIONS: &str = "pm_ratelimit_decisions_total";
 
+/// Counter: decisions that the store's fallback made, by `policy`, once for each rule that applies.
+/// What became of them is in [`DECISIONS`], too.
+pub const DEGRADED: &str = "pm_ratelimit_degraded_total";
+
 /// Counter: times that a rule did not apply because the subject it is by was not known, by `policy`.
 pub const UNIDENTIFIED: &str = "pm_ratelimit_unidentified_total";
 
@@ -69,6 +73,8 @@ pub(crate) struct RuleMetrics {
     #[cfg(feature = "metrics")]
     decisions: [metrics::Counter; RESULTS.len()],
     #[cfg(feature = "metrics")]
+    degraded: metrics::Counter,
+    #[cfg(feature = "metrics")]
     unidentified: metrics::Counter,
 }
 
@@ -80,6 +86,7 @@ impl RuleMetrics {
             decisions: RESULTS.map(|outcome| {
                 metrics::counter!(DECISIONS, "policy" => policy.to_owned(), "outcome" => outcome)
             }),
+            degraded: metrics::counter!(DEGRADED, "policy" => policy.to_owned()),
             unidentified: metrics::counter!(UNIDENTIFIED, "policy" => policy.to_owned()),
         }
     }
@@ -93,6 +100,12 @@ impl RuleMetrics {
     pub(crate) fn decided(&self, result: Result) {
         #[cfg(feature = "metrics")]
         self.decisions[result as usize].increment(1);
+    }
+
+    #[cfg_attr(not(feature = "metrics"), allow(clippy::unused_self))]
+    pub(crate) fn degraded(&self) {
+        #[cfg(feature = "metrics")]
+        self.degraded.increment(1);
     }
 
     #[cfg_attr(not(feature = "metrics"), allow(clippy::unused_self))]
@@ -112,7 +125,9 @@ impl std::fmt::Debug for RuleMetrics {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Decisions that the store failed to make.
+    /// Decisions that the store's fallback made because the store could not.
+    pub degraded: u64,
+    /// Decisions that neither the store nor a fallback made.
     pub failed: u64,
     /// Look-ups of quotas of users that failed.
     pub lookups_failed: u64,
@@ -125,6 +140,7 @@ pub struct Stats {
 /// The counters behind [`Stats`]. All of them are of what is rare.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
+    degraded: AtomicU64,
     failed: AtomicU64,
     lookups_failed: AtomicU64,
     shadow_refused: AtomicU64,
@@ -135,11 +151,16 @@ impl Counters {
     pub(crate) fn stats(&self) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
+            degraded: read(&self.degraded),
             failed: read(&self.failed),
             lookups_failed: read(&self.lookups_failed),
             shadow_refused: read(&self.shadow_refused),
             unidentified: read(&self.unidentified),
         }
+    }
+
+    pub(crate) fn degraded(&self) {
+        self.degraded.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn failed(&self) {

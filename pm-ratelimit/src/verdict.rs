@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{Outcome, PolicyName};
+use crate::{Outcome, PolicyName, decision};
 
 /// The answer to "may this subject do that now?", by all rules that apply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,9 +68,10 @@ pub struct Refused {
 
 impl Refused {
     /// What a caller is told to wait where the store did not answer.
-    pub(crate) const BLIND_WAIT: Duration = Duration::from_secs(1);
+    pub(crate) const BLIND_WAIT: Duration = Duration::from_nanos(decision::BLIND_WAIT);
 
-    /// The rule that refuses; if there are several, the one that refuses for the longest time.
+    /// The rule that refuses; if there are several, the one that refuses for the longest time. None
+    /// where neither the store nor a fallback answered.
     #[must_use]
     pub const fn policy(&self) -> Option<&PolicyName> {
         self.policy.as_ref()

@@ -2,13 +2,16 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use async_trait::async_trait;
 use http::Method;
-use pm_core::Identity;
-use pm_core::{Clock, Tick};
+use pm_core::degrade::State;
+use pm_core::{Clock, Identity, Tick};
 use pm_ratelimit::{
-    BucketId, By, Charge, Charges, Limiter, MemoryStore, MemoryUserQuotas, Op, PolicyName, Quota,
-    RateLimitStore, Rule, Rules, STANDARD_ROLES, Stage, Subject, User,
+    BucketId, By, Charge, Charges, Decision, Error, Fallback, Limiter, LocalStore, MemoryStore,
+    MemoryUserQuotas, Op, PolicyName, Quota, RateLimitStore, Rule, Rules, STANDARD_ROLES, Stage,
+    Subject, User,
 };
 
 #[test]
@@ -92,4 +95,98 @@ fn rules_roles_paths_and_quotas_of_users_allocate_nothing() {
         assert_eq!(verdicts, [true, true, false, false, false]);
     });
     assert_eq!(info.count_total, 0);
+}
+
+#[test]
+fn a_fallback_that_decides_or_mirrors_allocates_nothing() {
+    // The primary is asked first, and what it says is mirrored; then it is down.
+    let primary = Arc::new(Fallible::default());
+    let store = Fallback::new(Arc::clone(&primary), MemoryStore::bounded(100)).replicas(3);
+    let rules = Rules::new().rule(
+        "user",
+        Rule::always().by(By::User).quota(Quota::per_day(12)),
+    );
+    let limiter = Limiter::builder(rules)
+        .store(store)
+        .clock(Clock::manual().0)
+        .build()
+        .expect("valid rules");
+    let ada = Subject::user("ada");
+    assert!(limiter.explain(&ada, 1).applying().count() > 0);
+    let info = allocation_counter::measure(|| {
+        let check = || {
+            limiter
+                .try_check(&ada, 1)
+                .expect("it never waits")
+                .is_allowed()
+        };
+        assert_eq!([(); 6].map(|()| check()), [true; 6]);
+        primary.down.store(true, Ordering::Relaxed);
+        assert_eq!([(); 3].map(|()| check()), [true, true, false]);
+    });
+    assert_eq!(info.count_total, 0);
+    assert_eq!(limiter.stats().degraded, 3);
+}
+
+/// Decides at once, until it is down.
+#[derive(Debug)]
+struct Fallible {
+    memory: MemoryStore,
+    down: AtomicBool,
+}
+
+impl Default for Fallible {
+    fn default() -> Self {
+        Self {
+            memory: MemoryStore::bounded(100),
+            down: AtomicBool::new(false),
+        }
+    }
+}
+
+#[async_trait]
+impl RateLimitStore for Fallible {
+    fn try_decide(&self, charges: &[Charge], now: Tick) -> Option<Decision> {
+        self.memory.try_decide(charges, now)
+    }
+
+    async fn decide(self: Arc<Self>, charges: Charges, now: Tick) -> Result<Decision, Error> {
+        Ok(self.memory.decide_locally(charges.as_slice(), now))
+    }
+
+    fn state(&self) -> State {
+        if self.down.load(Ordering::Relaxed) {
+            State::Down
+        } else {
+            State::Up
+        }
+    }
+}
+
+#[test]
+fn a_flood_takes_no_memory_and_frees_nobody() {
+    const ROOM: u64 = 10_000;
+    let mut store = None;
+    let made = allocation_counter::measure(|| {
+        store = Some(Arc::new(MemoryStore::bounded(ROOM as usize)));
+    });
+    // What does not grow with the room is 64 KB.
+    assert!(made.bytes_total <= 64 * ROOM + 70_000, "{made:?}");
+    let limiter = Limiter::in_store(store.expect("it was made"), Quota::per_day(1));
+    let allows = |number| {
+        let verdict = limiter.try_check(&Subject::new().connection(number), 1);
+        verdict.expect("it never waits").is_allowed()
+    };
+    for number in 0..100 {
+        assert!(allows(number));
+    }
+    let flood = allocation_counter::measure(|| {
+        for number in 100..10 * ROOM {
+            allows(number);
+        }
+    });
+    assert_eq!((flood.count_total, flood.bytes_total), (0, 0));
+    for number in 0..100 {
+        assert!(!allows(number), "{number} was let go");
+    }
 }

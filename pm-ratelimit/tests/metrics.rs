@@ -5,15 +5,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use metrics::{
     Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
     with_local_recorder,
 };
-use pm_core::Clock;
+use pm_core::degrade::State;
+use pm_core::{Clock, Tick};
 use pm_ratelimit::block::{AutoBlock, BlockList, Order};
 use pm_ratelimit::violations::Threshold;
 use pm_ratelimit::{
-    By, Incident, Limiter, Quota, RefusalObserver, Rule, Rules, Subject, Violations, telemetry,
+    By, Charge, Charges, Decision, Error, Fallback, Incident, Limiter, MemoryStore, OnFailure,
+    Quota, RateLimitStore, RefusalObserver, Rule, Rules, Subject, Violations, telemetry,
 };
 use pm_testing::drive;
 
@@ -44,6 +47,42 @@ impl Recorder for Counts {
     }
 }
 
+/// Once it is down, it is not asked.
+#[derive(Debug)]
+struct Down;
+
+#[async_trait]
+impl RateLimitStore for Down {
+    fn try_decide(&self, _: &[Charge], _: Tick) -> Option<Decision> {
+        unreachable!("it is down")
+    }
+
+    async fn decide(self: Arc<Self>, _: Charges, _: Tick) -> Result<Decision, Error> {
+        unreachable!("it is down")
+    }
+
+    fn state(&self) -> State {
+        State::Down
+    }
+}
+
+fn without_the_primary(rule: impl Fn(u32) -> Rule) {
+    let open = rule(1).if_store_fails(OnFailure::Open);
+    let closed = rule(1).if_store_fails(OnFailure::Closed);
+    let both = Rules::new().rule("local", rule(1)).rule("open", open);
+    for (rules, checks) in [(both, 2), (Rules::new().rule("closed", closed), 1)] {
+        let limiter = Limiter::builder(rules)
+            .store(Fallback::new(Down, MemoryStore::bounded(10)))
+            .clock(Clock::manual().0)
+            .build()
+            .expect("valid rules");
+        for _ in 0..checks {
+            let _ = limiter.try_check(&Subject::user("ada"), 1);
+        }
+        assert_eq!(limiter.stats().degraded, checks);
+    }
+}
+
 #[test]
 fn what_happens_is_counted() {
     let counts = Counts::default();
@@ -58,6 +97,7 @@ fn what_happens_is_counted() {
             let _ = limiter.try_check(&Subject::user("ada"), cost);
         }
         let _ = limiter.try_check(&Subject::new(), 1);
+        without_the_primary(rule);
         limiter.reload(rules.clone()).expect("valid rules");
         assert!(limiter.reload(rules.rule("", rule(1))).is_err());
     });
@@ -68,6 +108,14 @@ fn what_happens_is_counted() {
         .filter(|(_, count)| *count > 0)
         .collect();
     let expected = [
+        (
+            telemetry::DECISIONS,
+            "policy=closed,outcome=failed_closed",
+            1,
+        ),
+        (telemetry::DECISIONS, "policy=local,outcome=allowed", 1),
+        (telemetry::DECISIONS, "policy=local,outcome=refused", 1),
+        (telemetry::DECISIONS, "policy=open,outcome=failed_open", 1),
         (telemetry::DECISIONS, "policy=trial,outcome=allowed", 1),
         (
             telemetry::DECISIONS,
@@ -77,6 +125,9 @@ fn what_happens_is_counted() {
         (telemetry::DECISIONS, "policy=user,outcome=allowed", 2),
         (telemetry::DECISIONS, "policy=user,outcome=never", 1),
         (telemetry::DECISIONS, "policy=user,outcome=refused", 1),
+        (telemetry::DEGRADED, "policy=closed", 1),
+        (telemetry::DEGRADED, "policy=local", 2),
+        (telemetry::DEGRADED, "policy=open", 2),
         (telemetry::RELOADS, "outcome=applied", 1),
         (telemetry::RELOADS, "outcome=refused", 1),
         (telemetry::UNIDENTIFIED, "policy=trial", 1),
@@ -93,6 +144,7 @@ fn what_happens_is_counted() {
         telemetry::BLOCKS,
         telemetry::BLOCK_STORE_FAILURES,
         telemetry::DECISIONS,
+        telemetry::DEGRADED,
         telemetry::UNIDENTIFIED,
         telemetry::LOOKUP_FAILURES,
         telemetry::RELOADS,

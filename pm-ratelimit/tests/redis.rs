@@ -6,7 +6,7 @@ use std::time::Duration;
 use pm_core::redis::{Endpoint, Options, Redis};
 use pm_core::{Clock, Tick};
 use pm_ratelimit::{
-    BucketId, Charge, Charges, Decision, Error, Limiter, Quota, RateLimitStore, RedisStore,
+    BucketId, Charge, Charges, Decision, Error, Limiter, Mode, Quota, RateLimitStore, RedisStore,
     Subject, Verdict,
 };
 use pm_testing::RedisServer;
@@ -60,6 +60,47 @@ async fn p003_3_eight_charges_are_one_round_trip() {
         20 * (1 + inside) + 1,
         "something else was sent"
     );
+}
+
+/// What the server keeps, as it keeps it, and how long yet.
+#[tokio::test]
+async fn p003_3_a_refusal_changes_no_bucket_bit_for_bit() {
+    let server = RedisServer::start();
+    let store = store(&server).await;
+    let charge = |number, cost| Charge::new(bucket(number), Quota::per_day(1).burst(9), cost);
+    let first = [charge(0, 1), charge(1, 9), charge(2, 8)];
+    assert!(decide(&store, &first).await.is_admitted());
+    let dumps = || {
+        let keys = server.ask(&["KEYS", "*"]);
+        let mut keys: Vec<&str> = keys.lines().collect();
+        keys.sort_unstable();
+        let digest = "return redis.sha1hex(redis.call('DUMP', KEYS[1]))";
+        let dumps = keys
+            .iter()
+            .map(|key| server.ask(&["EVAL", digest, "1", key]));
+        let left = keys
+            .iter()
+            .map(|key| server.ask(&["PTTL", key]).parse().expect("a time"));
+        (dumps.collect::<Vec<String>>(), left.collect::<Vec<u64>>())
+    };
+    let (before, left_before) = dumps();
+    assert_eq!(before.len(), 3);
+    let eight: Vec<Charge> = (0..8).map(|number| charge(number, 1)).collect();
+    let never = [charge(7, 1), charge(0, 10)];
+    let shadow = [charge(0, 1).with_mode(Mode::Shadow), charge(2, 2)];
+    for list in [&eight[..], &eight[1..2], &never, &shadow] {
+        let writes = server.calls("set") + server.calls("del");
+        assert!(!decide(&store, list).await.is_admitted());
+        assert_eq!(server.calls("set") + server.calls("del"), writes);
+        let (after, left) = dumps();
+        assert_eq!(after, before);
+        for (left, left_before) in left.iter().zip(&left_before) {
+            assert!(
+                left <= left_before,
+                "lives for longer: {left}, {left_before}"
+            );
+        }
+    }
 }
 
 /// Commands that the server has processed.
@@ -201,18 +242,6 @@ async fn what_a_client_sends_is_in_no_key() {
         );
         assert!(!server.ask(&["GET", key]).contains("hunter2"));
     }
-}
-
-#[tokio::test]
-async fn a_cluster_is_refused_and_says_so() {
-    let endpoint = Endpoint::cluster(["redis://127.0.0.1:1/"]).expect("an address");
-    let store = Arc::new(RedisStore::new(Redis::open(endpoint, Options::new())));
-    let charge = Charge::new(bucket(1), Quota::per_day(1), 1);
-    let refused = store.decide(charge.into(), Tick::ZERO).await;
-    let Err(Error::Unavailable(reason)) = refused else {
-        panic!("{refused:?}");
-    };
-    assert!(reason.to_string().contains("Cluster"), "{reason}");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use std::{
     collections::HashMap,
     io::{BufRead, BufReader},
     net::SocketAddr,
+    num::NonZeroU32,
     path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -15,12 +16,12 @@ use std::{
 };
 
 use pm_core::{Clock, Tick, TrustedProxies};
-use pm_ratelimit::Quota;
+use pm_ratelimit::{Limiter, Quota};
 use pm_server::{
     app::App,
     auth::{self, Keys},
     client::{Connection, Incoming, Options, Token},
-    r#gen as pb,
+    r#gen as pb, limits,
     run::{RunSettings, run},
     stack::StackSettings,
     store::Scope,
@@ -68,8 +69,8 @@ async fn serve(folder: &Path) {
     println!("{}", listener.local_addr().unwrap());
     let settings = RunSettings {
         stack: StackSettings {
-            rate_limit: Quota::per_second(100_000).burst(100_000),
-            frame_limit: Quota::per_second(1_000_000).burst(1_000_000),
+            limiter: limiter(&clock),
+            connections: NonZeroU32::MAX,
             trusted_proxies: TrustedProxies::none(),
             allowed_origins: vec![],
             sockets: SocketSettings::default(),
@@ -80,6 +81,19 @@ async fn serve(folder: &Path) {
     };
     let app = App::new(registry, Arc::new(keys), clock);
     let _ = run(listener, app, settings, std::future::pending()).await;
+}
+
+/// The limits that are built in, with more than this one address and user can use up.
+fn limiter(clock: &Clock) -> Limiter {
+    let often = Quota::per_second(1_000_000);
+    let mut rules = limits::built_in();
+    for name in ["client", "upgrade", "frames", "connection"] {
+        rules = limits::with_quota(&rules, name, often).unwrap();
+    }
+    Limiter::builder(rules)
+        .clock(clock.clone())
+        .build()
+        .unwrap()
 }
 
 struct Server {

@@ -10,6 +10,7 @@ pub mod domain;
 pub mod drain;
 pub mod r#gen;
 mod http;
+pub mod limits;
 pub mod plan;
 mod problem;
 pub mod run;

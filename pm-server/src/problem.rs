@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use http::StatusCode;
 use pm_core::Problem;
+use pm_ratelimit::Refusal;
 
 use crate::{auth::Role, store::StoreError, tenant::RegistryError};
 
@@ -90,6 +91,13 @@ pub(crate) fn too_large(limit: usize) -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE)
         .with_detail("the body is larger than this server takes")
         .with_member("limit_bytes", u64::try_from(limit).unwrap_or(u64::MAX))
+}
+
+/// 429: the client has as many sockets as one address may have.
+pub(crate) fn too_many_connections(refusal: &Refusal<'_>, limit: u32) -> Problem {
+    refusal.problem().with_detail(format!(
+        "there are {limit} sockets from this address, as many as there may be: close one first"
+    ))
 }
 
 /// 503 or 500: the storage of the tenant failed. What it said is logged, and for nobody else.

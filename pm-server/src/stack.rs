@@ -9,48 +9,57 @@
 //!         │ │ ┌──────────────────────────────────────────────────────┤
 //!         │ │ │ client address                                       │
 //!         │ │ │        ┌─────────────────────────────────────────────┤
-//!         │ │ │ health │ rate limit     429                          │
+//!         │ │ │ health │ limits at the edge, by address   429 400    │
 //!         │ │ │        │ ┌───────────────────────────────────────────┤
-//!         │ │ │        │ │ body limit   413                          │
+//!         │ │ │        │ │ body limit                     413        │
 //!         │ │ │        │ │ ┌─────────────────────────────────────────┤
-//!         │ │ │        │ │ │ authenticate  401                       │
+//!         │ │ │        │ │ │ authenticate                 401        │
 //!         │ │ │        │ │ │ ┌───────────────────────────────────────┤
-//!         │ │ │        │ │ │ │ routes: /api/v1 /ws, 404 405          │
-//!         └─┴─┴────────┴─┴─┴─┴───────────────────────────────────────┘
+//!         │ │ │        │ │ │ │ limits by user             429        │
+//!         │ │ │        │ │ │ │         ┌─────────────────────────────┤
+//!         │ │ │        │ │ │ │ /api/v1 │ sockets of an address  429  │
+//!         │ │ │        │ │ │ │ 404 405 │ ┌───────────────────────────┤
+//!         │ │ │        │ │ │ │         │ │ /ws: frames, by user and  │
+//!         │ │ │        │ │ │ │         │ │      by connection        │
+//!         └─┴─┴────────┴─┴─┴─┴─────────┴─┴───────────────────────────┘
 //! ```
+
+use std::num::NonZeroU32;
 
 use axum::{
     Router,
     middleware::{from_fn, from_fn_with_state},
 };
-use pm_core::{ClientIpLayer, ContextLayer, Identity, TrustedProxies};
-use pm_ratelimit::{Limiter, PolicyName, Quota, RateLimitLayer, Subject, Verdict};
+use pm_core::{ClientIpLayer, ContextLayer, TrustedProxies};
+use pm_ratelimit::{
+    By, Limiter, PolicyName, Reason, Stage,
+    in_flight::{Concurrency, InFlightLayer},
+};
 use tower::ServiceBuilder;
 
 use crate::{
     app::App,
     auth::AuthenticateLayer,
     http::{self, Upgrades},
-    ws::{Gate, Origin, SocketSettings},
+    problem,
+    ws::{Origin, SocketSettings},
 };
 
-/// Requests of one client address.
-const EDGE: PolicyName = PolicyName::from_static("client");
-/// Frames of one user.
-const FRAMES: PolicyName = PolicyName::from_static("frames");
+/// Sockets of one client address, in headers and problems.
+const CONNECTIONS: PolicyName = PolicyName::from_static("connections");
 
 /// What the layers are told.
 #[derive(Clone, Debug)]
 pub struct StackSettings {
-    /// Requests, upgrades included, of one client address.
-    pub rate_limit: Quota,
-    /// Frames on all sockets of one user.
-    pub frame_limit: Quota,
+    /// Decides on requests, at both stages, and on frames; by the clock of the server.
+    pub limiter: Limiter,
+    /// Most sockets at the same time of one client address (IPv6: of one /64).
+    pub connections: NonZeroU32,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: TrustedProxies,
     /// Pages that may open a socket, beside the server's own.
     pub allowed_origins: Vec<Origin>,
-    /// What one socket may do. Its gate is replaced by the frame limit.
+    /// What one socket may do.
     pub sockets: SocketSettings,
 }
 
@@ -59,21 +68,31 @@ pub struct StackSettings {
 /// A request needs a [`pm_core::PeerAddr`] in its extensions, as [`run`](crate::run::run) gives it.
 pub fn build(app: &App, settings: StackSettings) -> Router {
     let clock = &app.clock;
+    let limiter = &settings.limiter;
+
+    let upgrades = Upgrades::new(
+        app,
+        settings.sockets,
+        &settings.allowed_origins,
+        // Not a layer, but the same rules: a frame is decided on where it is read.
+        limiter.clone(),
+    );
+    // Innermost, so that only what becomes a socket is counted; a rate would not bound what lasts.
+    let sockets = http::sockets(upgrades).layer(one_more_socket(settings.connections));
 
     // What costs something. Behind the limits, whatever the path.
-    let guarded = http::routes(upgrades(app, &settings)).layer(
+    let guarded = http::routes().merge(sockets).layer(
         ServiceBuilder::new()
             // Before anything is looked at: verifying a token is the work that a flood would cause.
             // By address, since nobody has a name yet.
-            .layer(RateLimitLayer::new(
-                Limiter::new(settings.rate_limit)
-                    .with_name(EDGE)
-                    .with_clock(clock.clone()),
-            ))
+            .layer(limiter.layer(Stage::Edge))
             // Before somebody is known: nobody may send more, whoever it is.
             .layer(from_fn(http::body_limit))
-            // Last: a handler finds who is calling, and a bad token never gets to one.
-            .layer(AuthenticateLayer::new(app.keys.clone(), clock.clone())),
+            // A handler finds who is calling, and a bad token never gets to one.
+            .layer(AuthenticateLayer::new(app.keys.clone(), clock.clone()))
+            // As soon as there is a name, since one user may have many addresses, and users may
+            // share one. What anonymous callers do was counted at the edge.
+            .layer(limiter.layer(Stage::Identified)),
     );
 
     // A limit that says no to a load balancer would take the server out of service.
@@ -83,25 +102,18 @@ pub fn build(app: &App, settings: StackSettings) -> Router {
             .layer(ContextLayer::new(clock.clone()))
             // Outside everything that may refuse, so that refusals are seen; inside the span.
             .layer(from_fn_with_state(clock.clone(), http::trace))
-            // Before the limit, which counts by it.
+            // Before the limits, which count by it.
             .layer(ClientIpLayer::new(settings.trusted_proxies)),
     )
 }
 
-/// `/ws`: what upgrades need beyond a request.
-fn upgrades(app: &App, settings: &StackSettings) -> Upgrades {
-    let limiter = Limiter::new(settings.frame_limit)
-        .with_name(FRAMES)
-        .with_clock(app.clock.clone());
-    let gate = Gate::new(move |identity: &Identity| {
-        match limiter.try_check(&Subject::identity(identity), 1)? {
-            Verdict::Refused(refused) => Some(refused.retry_after()),
-            Verdict::Allowed(_) | Verdict::Never(_) => None,
-        }
-    });
-    let sockets = SocketSettings {
-        gate,
-        ..settings.sockets.clone()
-    };
-    Upgrades::new(app, sockets, &settings.allowed_origins)
+/// Gives each upgrade a permit, which its socket keeps.
+fn one_more_socket(limit: NonZeroU32) -> InFlightLayer {
+    let limit = limit.get();
+    // Whoever is counted has a socket, which takes far more room.
+    let connections = Concurrency::new(CONNECTIONS, By::Client, limit).with_room(usize::MAX);
+    InFlightLayer::new(connections).on_refusal(move |refusal| match refusal.reason() {
+        Reason::InFlight => problem::too_many_connections(refusal, limit).into_response(),
+        _ => refusal.response(),
+    })
 }

@@ -25,7 +25,7 @@ use pm_server::{
     tenant::Tenant,
     ws::{
         Rejection, SocketSettings,
-        socket::{Admit, Admitted, Sockets, upgrade},
+        socket::{Admit, Admitted, Sockets, Visit, upgrade},
     },
 };
 use tokio::{net::TcpListener, runtime::Runtime, sync::oneshot, task::JoinHandle};
@@ -80,9 +80,8 @@ impl Server {
                 clock: Clock::system(),
                 drain,
             };
-            let route = get(async |request: WebSocketUpgrade| {
-                upgrade(request, sockets, "c1".to_owned(), None)
-            });
+            let route =
+                get(async |request: WebSocketUpgrade| upgrade(request, sockets, Visit::default()));
             let listener = TcpListener::bind(address).await.unwrap();
             ready.send(listener.local_addr().unwrap()).unwrap();
             let served = axum::serve(listener, Router::new().route("/ws", route));

@@ -3,14 +3,16 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
+use pm_core::{Clock, Identity};
+use pm_ratelimit::{By, Limiter, Op, Quota, Rule, Rules, Subject, Verdict};
 use pm_server::{
     domain::{Operation, Place},
     r#gen::{self as pb, Code, client_frame::Body, server_frame::Body as Said},
     store::{Log, Scope},
     sync::RingLimits,
-    ws::{CloseCode, Gate, Rejection, SocketSettings},
+    ws::{CloseCode, FrameKind, Gate, Rejection, SocketSettings},
 };
 use prost::Message;
 use support::{
@@ -457,29 +459,75 @@ fn a_viewer_looks_and_changes_nothing() {
     assert_eq!(peer.hub.head().rev, 0);
 }
 
+/// A limit on the frames of a user, on a clock that stands still.
+fn limiter(quota: Quota) -> Limiter {
+    let frames = Rule::on("frame.*").by(By::User).quota(quota);
+    let builder = Limiter::builder(Rules::new().rule("frames", frames));
+    builder.clock(Clock::manual().0).build().unwrap()
+}
+
+fn gate(limiter: &Limiter) -> Gate {
+    let client = IpAddr::from([192, 0, 2, 1]).into();
+    Gate::new(limiter.clone(), client, 1)
+}
+
 #[test]
 fn too_many_frames_are_refused_with_a_time_and_then_it_ends() {
-    let wait = Duration::from_micros(1_500_100);
-    let gate = Gate::new(move |identity| (identity.subject() == "ada").then_some(wait));
-    let mut peer = Peer::with(
-        SocketSettings {
-            gate,
-            ..SocketSettings::default()
-        },
-        RingLimits::default(),
-    );
-    peer.say_hello();
-    let said = peer.say([create_project(2, P)]);
-    let Said::Error(error) = &said[0].1 else {
+    let mut peer = Peer::gated(gate(&limiter(Quota::per_second(3).burst(2))));
+    assert_eq!(short(&peer.say([create_project(2, P)])), ["a2"]);
+    let said = peer.say([create_project(3, Q)]);
+    let [(3, Said::Error(error))] = &said[..] else {
         panic!("{said:?}")
     };
-    assert!(error.temporary);
+    assert_eq!(error.code(), Code::RateLimited);
+    assert!(error.temporary && error.message.contains("\"frames\""));
     assert_eq!(
-        error.retry_after_ms, 1501,
+        error.retry_after_ms, 667,
         "rounded up, so that who waits as told is not early"
     );
     let said = peer.say((0..1000).map(|_| create_project(3, P)));
     closed(&peer, &said, CloseCode::Rate);
+}
+
+#[test]
+fn a_frame_that_no_waiting_lets_through_is_not_told_to_wait() {
+    let mut peer = Peer::gated(gate(&limiter(Quota::per_hour(9))));
+    let said = peer.say([subscribe(2, None, None), create_project(3, P)]);
+    let [(2, Said::Error(error)), (3, Said::Ok(_))] = &said[..] else {
+        panic!("{said:?}")
+    };
+    assert_eq!(error.code(), Code::RateLimited);
+    assert_eq!((error.temporary, error.retry_after_ms), (false, 0));
+    assert!(error.message.contains("takes 10 tokens") && error.message.contains("has 9"));
+}
+
+#[test]
+fn each_frame_takes_what_its_kind_costs_also_if_it_comes_to_nothing() {
+    let limiter = limiter(Quota::per_hour(1000));
+    let mut peer = Peer::new();
+    peer.roles = vec!["viewer"];
+    peer.connection = peer.connection.with_gate(gate(&limiter));
+    let left = || {
+        let ada = Identity::new("ada").with_tenant("demo");
+        let look = Op::new("frame.other").cost(0);
+        match limiter.try_check(&Subject::identity(&ada), look) {
+            Some(Verdict::Allowed(allowed)) => allowed.remaining(),
+            other => panic!("{other:?}"),
+        }
+    };
+    peer.say_hello();
+    assert_eq!(left(), 1000, "nobody is known before");
+    for (sent, cost) in [
+        (frame(0, Body::Pong(pb::Pong {})), FrameKind::Pong.cost()),
+        (create_project(0, P), FrameKind::Mutate.cost()),
+        (subscribe(0, None, None), FrameKind::Subscribe.cost()),
+        (unsubscribe(0, Some(id(P))), FrameKind::Unsubscribe.cost()),
+        (hello(0), FrameKind::Other.cost()),
+    ] {
+        let before = left();
+        peer.say([sent.clone()]);
+        assert_eq!(before - left(), cost, "{sent:?}");
+    }
 }
 
 #[test]

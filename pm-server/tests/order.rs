@@ -8,14 +8,14 @@ use http::{Request, StatusCode};
 use pm_core::TrustedProxies;
 use pm_ratelimit::Quota;
 use pm_server::stack::StackSettings;
-use support::service::{Service, settings};
+use support::service::{Service, limiter, settings};
 
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 
 /// Two requests a minute for each client.
 fn strict() -> StackSettings {
     StackSettings {
-        rate_limit: Quota::per_minute(2),
+        limiter: limiter([("client", Quota::per_minute(2))]),
         ..settings().stack
     }
 }

@@ -3,125 +3,24 @@
 
 mod support;
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::StreamExt;
 use http::StatusCode;
 use pm_server::{
-    auth::Role,
     r#gen as pb,
-    run::{Ended, RunSettings, run},
+    run::{Ended, RunSettings},
     ws::SocketSettings,
 };
-use prost::Message as _;
-use support::service::{Service, settings};
+use support::{
+    running::{Running, next, until},
+    service::settings,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    sync::oneshot,
-    task::JoinHandle,
+    net::TcpStream,
 };
-use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream,
-    tungstenite::{Message, client::IntoClientRequest},
-};
-
-struct Running {
-    service: Service,
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    ended: JoinHandle<Ended>,
-}
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
-impl Running {
-    async fn start() -> Self {
-        Self::with(settings()).await
-    }
-
-    async fn with(settings: RunSettings) -> Self {
-        let service = Service::new().await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let (stop, stopped) = oneshot::channel();
-        let shutdown = async {
-            let _ = stopped.await;
-        };
-        let ended = tokio::spawn(run(listener, service.app.clone(), settings, shutdown));
-        Self {
-            service,
-            address,
-            stop: Some(stop),
-            ended,
-        }
-    }
-
-    fn stop(&mut self) {
-        let stop = self.stop.take().expect("once");
-        stop.send(()).expect("it runs");
-    }
-
-    /// The status of `GET path`, over a connection of its own; `None` if nobody listens.
-    async fn get(&self, path: &str) -> Option<StatusCode> {
-        let mut stream = TcpStream::connect(self.address).await.ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.ok()?;
-        answer.split(' ').nth(1)?.parse().ok()
-    }
-
-    /// A socket that has said hello.
-    async fn socket(&self) -> Socket {
-        let mut request = format!("ws://{}/ws", self.address)
-            .into_client_request()
-            .expect("a request");
-        let headers = request.headers_mut();
-        let bearer = self.service.bearer("acme", Role::Editor);
-        headers.insert("authorization", bearer.parse().expect("a header"));
-        headers.insert(
-            "sec-websocket-protocol",
-            "pm.v1.proto".parse().expect("a header"),
-        );
-        let (mut socket, _) = tokio_tungstenite::connect_async(request)
-            .await
-            .expect("a socket");
-        let hello = pb::ClientFrame {
-            id: 1,
-            body: Some(pb::client_frame::Body::Hello(pb::Hello::default())),
-        };
-        let packet = pb::ClientPacket {
-            frames: vec![hello],
-        };
-        let hello = Message::Binary(packet.encode_to_vec().into());
-        socket.send(hello).await.expect("it is sent");
-        let said = next(&mut socket).await;
-        assert!(
-            matches!(said, pb::server_frame::Body::Welcome(_)),
-            "{said:?}"
-        );
-        socket
-    }
-}
-
-async fn next(socket: &mut Socket) -> pb::server_frame::Body {
-    let message = socket
-        .next()
-        .await
-        .expect("a message")
-        .expect("a whole one");
-    let packet = pb::ServerPacket::decode(message.into_data()).expect("a packet");
-    let frame = packet.frames.into_iter().next().expect("a frame");
-    frame.body.expect("a body")
-}
-
-/// Until it is so: each look is a round trip, which lets the server go on.
-async fn until<T: PartialEq>(wanted: T, mut look: impl AsyncFnMut() -> T) {
-    while look().await != wanted {
-        tokio::task::yield_now().await;
-    }
-}
+use tokio_tungstenite::tungstenite::Message;
 
 #[tokio::test]
 async fn first_it_is_not_ready_then_it_closes() {

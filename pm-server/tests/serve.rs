@@ -263,7 +263,7 @@ fn a_second_signal_ends_it_at_once() {
 fn a_setting_that_is_wrong_is_named_wherever_it_comes_from() {
     for (flag, variable) in [
         ("--listen", "PM_SERVER_LISTEN"),
-        ("--rate-limit", "PM_SERVER_RATE_LIMIT"),
+        ("--quotas", "PM_SERVER_QUOTAS"),
     ] {
         for command in [pm_server(&[flag, "nonsense"]), {
             let mut command = pm_server(&[]);
@@ -280,6 +280,71 @@ fn a_setting_that_is_wrong_is_named_wherever_it_comes_from() {
             );
         }
     }
+}
+
+#[test]
+fn limits_that_are_wrong_are_named_before_anything_is_made() {
+    let folder = private_folder();
+    let (file, data) = (
+        folder.path().join("limits.json"),
+        folder.path().join("data"),
+    );
+    fs::write(&file, r#"{"user": {"by": "user", "quota": "many"}}"#).unwrap();
+    let output = pm_server(&["--data", data.to_str().unwrap(), "--listen", "127.0.0.1:0"])
+        .env("PM_SERVER_LIMITS", &file)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    for part in [file.to_str().unwrap(), "\"user\"", "`quota`", "300/minute"] {
+        assert!(complaint.contains(part), "{complaint}");
+    }
+    assert!(!data.exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn the_file_with_limits_is_read_again_when_it_is_asked_to() {
+    let folder = private_folder();
+    let file = folder.path().join("limits.json");
+    let client = |quota: u32| {
+        let text = format!(r#"{{"client": {{"by": "client", "quota": "{quota}/minute"}}}}"#);
+        fs::write(&file, text).unwrap();
+    };
+    client(1001);
+    let data = folder.path().join("data");
+    let mut server = Server::start(&data, &["--limits", file.to_str().unwrap()]);
+    let limit = |server: &Server, quota: u32| {
+        let policy = format!("ratelimit-policy: \"client\";q={quota};w=60");
+        server.get("/nothing").contains(&policy)
+    };
+    let line = |server: &mut Server| {
+        let mut line = String::new();
+        server.log.read_line(&mut line).unwrap();
+        line
+    };
+    assert!(limit(&server, 1001));
+
+    client(1002);
+    server.signal("HUP");
+    while !line(&mut server).contains("other rate limit rules are in force") {}
+    assert!(limit(&server, 1002));
+
+    fs::write(
+        &file,
+        r#"{"client": {"by": "nobody", "quota": "1/minute"}}"#,
+    )
+    .unwrap();
+    server.signal("HUP");
+    let mut said = line(&mut server);
+    while !said.contains("the limits stay as they were") {
+        said = line(&mut server);
+    }
+    assert!(
+        said.contains("limits.json: rule") && said.contains("field `by`"),
+        "{said}"
+    );
+    assert!(limit(&server, 1002));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use axum::body::Body;
 use http::Request;
 use pm_ratelimit::Quota;
 use pm_server::stack::StackSettings;
-use support::service::{Service, settings};
+use support::service::{Service, limiter, settings};
 use tracing_subscriber::util::SubscriberInitExt;
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn the_log_sees_refusals_and_names_their_request() {
         request.body(Body::empty()).expect("a request")
     };
     let strict = StackSettings {
-        rate_limit: Quota::per_minute(2),
+        limiter: limiter([("client", Quota::per_minute(2))]),
         ..settings().stack
     };
     let service = Service::with(strict).await;

@@ -27,6 +27,12 @@ impl ManualTime {
         self.0.advance(by);
     }
 
+    /// Sets the wall clock, as an operator or a time server does; the monotonic clock does not
+    /// notice. From there both go on together.
+    pub fn set_wall(&self, wall: SystemTime) {
+        self.0.set_wall(wall);
+    }
+
     /// The earliest deadline that somebody sleeps until: what a simulation advances to next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Tick> {
@@ -49,6 +55,8 @@ impl fmt::Debug for ManualTime {
 
 pub(super) struct Manual {
     now: AtomicU64,
+    /// What the wall clock showed, or would have shown, at [`Tick::ZERO`].
+    wall_origin: Mutex<SystemTime>,
     sleepers: Mutex<Sleepers>,
 }
 
@@ -59,6 +67,7 @@ impl Manual {
     pub(super) fn new() -> Self {
         Self {
             now: AtomicU64::new(0),
+            wall_origin: Mutex::new(UNIX_EPOCH + WALL_ORIGIN),
             sleepers: Mutex::default(),
         }
     }
@@ -68,7 +77,17 @@ impl Manual {
     }
 
     pub(super) fn wall(&self) -> SystemTime {
-        UNIX_EPOCH + WALL_ORIGIN + Duration::from_nanos(self.now().as_nanos())
+        *self.wall_origin() + Duration::from_nanos(self.now().as_nanos())
+    }
+
+    fn set_wall(&self, wall: SystemTime) {
+        *self.wall_origin() = wall - Duration::from_nanos(self.now().as_nanos());
+    }
+
+    fn wall_origin(&self) -> MutexGuard<'_, SystemTime> {
+        self.wall_origin
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn advance(&self, by: Duration) {

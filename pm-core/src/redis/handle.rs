@@ -7,7 +7,8 @@ use tokio::task::JoinHandle;
 
 use super::error::{Down, Failed};
 use super::link::Link;
-use super::{Command, Endpoint, Error, Invocation, Options, Reply};
+use super::{Command, Endpoint, Error, Invocation, Options, Reply, Slot};
+use crate::Clock;
 use crate::degrade::{CallError, Changes, State, SwitchStats};
 
 /// A Redis, whether it is there at the moment or not; see the [module documentation](super).
@@ -110,10 +111,23 @@ impl Redis {
         .await
     }
 
-    /// Whether it is a cluster, where the keys of one script must have one hash tag.
+    /// Which slot `key` is in, if it is a cluster: the keys of one script must be in one.
     #[must_use]
-    pub fn is_cluster(&self) -> bool {
-        self.shared.link.endpoint().is_cluster()
+    pub fn slot(&self, key: impl AsRef<[u8]>) -> Option<Slot> {
+        let is_cluster = self.shared.link.endpoint().is_cluster();
+        is_cluster.then(|| Slot::of(key.as_ref()))
+    }
+
+    /// How long a call of this handle may take.
+    #[must_use]
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// What deadlines are measured with.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.shared.link.options.clock
     }
 
     /// Whether it is up.

@@ -40,6 +40,7 @@ mod options;
 mod probe;
 mod reply;
 mod script;
+mod slot;
 
 pub use self::argument::Argument;
 pub use self::command::Command;
@@ -50,3 +51,4 @@ pub use self::handle::Redis;
 pub use self::options::Options;
 pub use self::reply::Reply;
 pub use self::script::{Invocation, Script};
+pub use self::slot::Slot;

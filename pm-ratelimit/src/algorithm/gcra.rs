@@ -34,6 +34,7 @@ pub struct Taken {
 
 impl Gcra {
     /// The arithmetic for `quota`.
+    #[inline]
     #[must_use]
     pub const fn new(quota: &Quota) -> Self {
         let interval = quota.interval_nanos();
@@ -84,6 +85,7 @@ impl Gcra {
     ///
     /// If that many tokens are not there; then the word stays as it is, and the outcome says how
     /// long to wait.
+    #[inline]
     pub fn take(&self, word: u64, now: Tick, cost: u32) -> Result<Taken, Outcome> {
         let now = now.as_nanos();
         let debt = word.saturating_sub(now);
@@ -105,6 +107,7 @@ impl Gcra {
     }
 
     /// What [`take`](Self::take) would answer, with what is left *without* taking.
+    #[inline]
     #[must_use]
     pub fn look(&self, word: u64, now: Tick, cost: u32) -> Outcome {
         let debt = word.saturating_sub(now.as_nanos());
@@ -133,11 +136,13 @@ impl Gcra {
         }
     }
 
+    #[inline]
     fn price(&self, cost: u32) -> u64 {
         let price = u128::from(self.interval) * u128::from(cost);
         u64::try_from(price).unwrap_or(u64::MAX)
     }
 
+    #[inline]
     fn fits(&self, debt: u64) -> Outcome {
         Outcome::fits(self.remaining(debt), debt)
     }
@@ -151,6 +156,7 @@ impl Gcra {
     }
 
     /// Whole tokens, rounded down.
+    #[inline]
     fn remaining(&self, debt: u64) -> u32 {
         let whole = self.capacity.saturating_sub(debt) / self.interval;
         u32::try_from(whole).unwrap_or(self.burst)

@@ -140,6 +140,7 @@ impl RuleSet {
         set
     }
 
+    #[inline]
     pub(crate) fn rule(&self, number: u16) -> &Compiled {
         &self.rules[usize::from(number)]
     }
@@ -181,11 +182,15 @@ impl RuleSet {
     }
 
     /// The one rule that applies of those that [match](Self::each_match).
+    #[inline]
     pub(crate) fn winner(
         &self,
         stage: Stage,
         target: &Target<'_>,
     ) -> Result<Option<u16>, MalformedPath> {
+        if matches!(target, Target::Anything) {
+            return Ok(None);
+        }
         let mut winner: Option<u16> = None;
         self.each_match(stage, target, &mut |number| {
             winner = Some(winner.map_or(number, |winner| winner.min(number)));
@@ -193,12 +198,14 @@ impl RuleSet {
         Ok(winner)
     }
 
+    #[inline]
     pub(crate) fn always(&self, stage: Stage) -> &[u16] {
         &self.stages[stage as usize].always
     }
 
     /// The rules that apply, and what each charges whom. Into picks that are empty, since to move
     /// them costs more than to look for one.
+    #[inline]
     pub(crate) fn pick(
         &self,
         op: &Op<'_>,
@@ -316,6 +323,7 @@ impl Compiled {
         self.roles.iter().find(|(role, _)| subject.has_role(role))
     }
 
+    #[inline]
     fn charge(&self, subject: u128, quota: Quota, cost: u32) -> Charge {
         let bucket = BucketId::from_u128(self.digest.wrapping_add(subject));
         let mode = if self.shadow {
@@ -326,6 +334,7 @@ impl Compiled {
         Charge::new(bucket, quota, self.cost.saturating_mul(cost))
             .with_ceiling(self.ceiling)
             .with_mode(mode)
+            .with_on_failure(self.on_failure)
     }
 }
 

@@ -156,7 +156,7 @@ impl Rule {
     }
 
     /// What the answer is when the store cannot decide. If several rules apply, one that is closed
-    /// is enough for a no. Without it, [`OnFailure::Open`].
+    /// is enough for a no. Without it, [`OnFailure::Local`].
     pub const fn if_store_fails(mut self, on_failure: OnFailure) -> Self {
         self.if_store_fails = on_failure;
         self

@@ -68,17 +68,31 @@ pub trait Fixture: Send + Sync {
     /// Makes at least this time pass for the store and for the caller's clock: at once where the
     /// time is manual, by waiting where the store has a clock of its own.
     async fn advance(&self, by: Duration);
+
+    /// Whether its decisions are to be marked as those of a fallback. Not unless it says so.
+    fn is_degraded(&self) -> bool {
+        false
+    }
+
+    /// Whether a decision on several buckets is one step for everybody else, too; it is unless this
+    /// is overridden. If not, those that are refused may hold tokens for a moment that others are
+    /// refused for, as the [contract](RateLimitStore) says.
+    fn is_one_step(&self) -> bool {
+        true
+    }
 }
 
 /// One test for each function of [`store::conformance`](mod@crate::store::conformance), on the
-/// fixture that the expression makes anew for each.
+/// fixture that the expression makes anew for each. Where a fixture is dear to make,
+/// `conformance!(all on fixture)` is a single test, `the_whole_suite`, which goes through them on
+/// one.
 ///
 /// The tests are `#[tokio::test]`s: the package needs `tokio` with the features `macros` and `rt`
 /// as a development dependency.
 #[macro_export]
 macro_rules! conformance {
-    ($fixture:expr) => {
-        $crate::conformance! { @each $fixture;
+    (@names $how:ident $fixture:expr) => {
+        $crate::conformance! { @$how $fixture;
             a_bucket_starts_full_and_holds_its_capacity
             tokens_come_back_one_by_one
             an_idle_bucket_holds_no_more_than_its_capacity
@@ -88,6 +102,7 @@ macro_rules! conformance {
             a_cost_of_zero_takes_nothing
             all_or_nothing
             eight_charges_are_one_decision
+            a_refusal_leaves_all_buckets_as_they_were
             the_same_bucket_twice_is_charged_twice
             a_peek_takes_nothing_and_decides_nothing
             a_shadow_takes_and_decides_nothing
@@ -108,6 +123,19 @@ macro_rules! conformance {
                 $crate::store::conformance::$name(&fixture).await;
             }
         )*
+    };
+    (@all $fixture:expr; $($name:ident)*) => {
+        #[::tokio::test]
+        async fn the_whole_suite() {
+            let fixture = $fixture;
+            $($crate::store::conformance::$name(&fixture).await;)*
+        }
+    };
+    (all on $fixture:expr) => {
+        $crate::conformance! { @names all $fixture }
+    };
+    ($fixture:expr) => {
+        $crate::conformance! { @names each $fixture }
     };
 }
 
@@ -155,7 +183,7 @@ pub async fn a_bucket_starts_full_and_holds_its_capacity(fixture: &dyn Fixture) 
         for left in (0..capacity).rev() {
             let decision = decide(fixture, &[Charge::new(bucket, quota, 1)]).await;
             assert!(decision.is_admitted(), "refused with {} left", left + 1);
-            assert!(!decision.is_degraded());
+            assert_eq!(decision.is_degraded(), fixture.is_degraded());
             assert_eq!(decision.outcomes()[0].remaining(), left);
         }
         assert!(
@@ -310,6 +338,52 @@ pub async fn eight_charges_are_one_decision(fixture: &dyn Fixture) {
         let decision = decide(fixture, &charges).await;
         assert_eq!(decision.is_admitted(), admitted);
         assert_eq!(decision.outcomes().len(), charges.len());
+    }
+}
+
+/// Buckets of every kind, one of them empty: after a refusal each owes what it did, but for what
+/// came back meanwhile.
+pub async fn a_refusal_leaves_all_buckets_as_they_were(fixture: &dyn Fixture) {
+    let quotas = [FAST, SLOW.burst(9), FAST.burst(9), Quota::per_hour(3)];
+    let buckets: [(BucketId, Quota); 7] =
+        std::array::from_fn(|number| (bucket(), quotas[number % quotas.len()]));
+    // Some full, some not, some that have gained a part of a token since.
+    for (bucket, quota) in &buckets[2..] {
+        assert!(takes(fixture, *bucket, *quota).await);
+    }
+    fixture.advance(FAST.interval() / 3).await;
+    let empty = (bucket(), SLOW.burst(1));
+    assert!(takes(fixture, empty.0, empty.1).await);
+
+    let looks = buckets.map(|(bucket, quota)| Charge::new(bucket, quota, 0).with_mode(Mode::Peek));
+    let mut before = decide(fixture, &looks).await;
+    for cost in [1, 3, 2] {
+        let mut charges = vec![Charge::new(empty.0, empty.1, 1)];
+        for (number, (bucket, quota)) in buckets.iter().enumerate() {
+            let mode = if number % 3 == 0 {
+                Mode::Shadow
+            } else {
+                Mode::Enforce
+            };
+            charges.push(Charge::new(*bucket, *quota, cost).with_mode(mode));
+        }
+        let refused = decide(fixture, &charges).await;
+        assert!(!refused.is_admitted());
+        let after = decide(fixture, &looks).await;
+        for (number, (before, after)) in before.outcomes().iter().zip(after.outcomes()).enumerate()
+        {
+            assert!(
+                after.reset_after() <= before.reset_after()
+                    && after.remaining() >= before.remaining(),
+                "bucket {number} was charged: {before:?}, {after:?}"
+            );
+            let told = &refused.outcomes()[number + 1];
+            assert!(
+                !told.is_known() || told.remaining() == after.remaining(),
+                "of bucket {number} is told {told:?}, and it is {after:?}"
+            );
+        }
+        before = after;
     }
 }
 
@@ -481,9 +555,25 @@ pub async fn at_the_same_time_all_or_nothing(fixture: &dyn Fixture) {
         async move { store.decide(charges, now).await.expect("the store works") }
     }))
     .await;
-    assert_eq!(admitted, 10);
+    // Those who were refused only because others held what they did not get are admitted later. For
+    // that, a token may be missing of what drained from a bucket meanwhile.
+    let mut later = 0;
+    while decide(fixture, &charges).await.is_admitted() {
+        later += 1;
+    }
+    let missing = if fixture.is_one_step() {
+        assert_eq!(later, 0, "{later} were refused without need");
+        0
+    } else {
+        1
+    };
+    assert!(admitted + later <= 10, "{admitted} and {later} admitted");
+    assert!(
+        admitted + later + missing >= 10,
+        "only {admitted} and {later} admitted"
+    );
     for bucket in [a, b] {
-        assert_eq!(remaining(fixture, bucket, quota).await, 0);
+        assert!(remaining(fixture, bucket, quota).await as usize <= missing);
     }
 }
 

@@ -2,7 +2,10 @@
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod fallback;
 mod memory;
+#[cfg(all(test, not(pm_loom)))]
+mod rates;
 #[cfg(feature = "redis")]
 mod redis;
 mod refusals;
@@ -12,9 +15,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pm_core::Tick;
+use pm_core::degrade::State;
 
 use crate::{Charge, Charges, Decision, Error};
 
+pub use self::fallback::{Fallback, FallbackStats, LocalStore};
 pub use self::memory::{MemoryStats, MemoryStore};
 #[cfg(feature = "redis")]
 pub use self::redis::RedisStore;
@@ -39,7 +44,11 @@ pub use self::refusals::Refusals;
 /// * **All or nothing.** The decision admits if every charge in [`Mode::Enforce`] fits. Then all
 ///   of those are taken, and of the charges in [`Mode::Shadow`] those that fit. Otherwise nothing
 ///   is taken, from any bucket. [`Mode::Peek`] never takes and never decides. The same bucket
-///   listed twice is charged twice, together or not at all.
+///   listed twice is charged twice, together or not at all. A store whose buckets are on several
+///   servers may take and give back what a refusal must not take, so that others may be refused
+///   meanwhile what is there right after; then no bucket is fuller than it would have been, one that
+///   nobody else charged meanwhile is exactly as it would have been, and another lacks at most what
+///   drains from it in that time.
 /// * **Never more than the quota.** However many decide at the same time, no bucket gives out more
 ///   than it holds plus what has come back.
 /// * **Never.** A cost above the capacity is refused as one that [never
@@ -47,8 +56,8 @@ pub use self::refusals::Refusals;
 ///   nothing.
 /// * **Exact waits.** A charge that does not fit now fits after
 ///   [`Outcome::retry_after`](crate::Outcome::retry_after), not later and not earlier by the ticks of
-///   the clock that the store decides by, if nobody else takes anything. Remaining tokens are those
-///   after the decision.
+///   the clock that the store decides by, if nobody else takes anything or gives it back. Remaining
+///   tokens are those after the decision.
 /// * **Time.** `now` is the caller's monotonic clock. A store in one process decides by it, and all
 ///   who share that store share the clock. Calls may come with a `now` that is older than one seen
 ///   before; that may refuse more, never admit more. A store that is shared by several processes
@@ -81,6 +90,32 @@ pub trait RateLimitStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// If the store did not answer. The charges may have been taken nevertheless.
     async fn decide(self: Arc<Self>, charges: Charges, now: Tick) -> Result<Decision, Error>;
+
+    /// Whether there is any use in asking it now.
+    ///
+    /// A store that has a [`Switch`](pm_core::degrade::Switch) in front of what may fail says where
+    /// that stands. While it is [`State::Down`] a [`Fallback`] does not ask it, and that it fails is
+    /// not logged: the switch has done so. Without a switch, as by default, it is always up: then it
+    /// is asked each time, and each failure takes as long as it takes.
+    fn state(&self) -> State {
+        State::Up
+    }
+}
+
+/// A store that is shared: what asks it need not be the only one that has it.
+#[async_trait]
+impl<S: RateLimitStore + ?Sized> RateLimitStore for Arc<S> {
+    fn try_decide(&self, charges: &[Charge], now: Tick) -> Option<Decision> {
+        (**self).try_decide(charges, now)
+    }
+
+    async fn decide(self: Arc<Self>, charges: Charges, now: Tick) -> Result<Decision, Error> {
+        Self::clone(&self).decide(charges, now).await
+    }
+
+    fn state(&self) -> State {
+        (**self).state()
+    }
 }
 
 #[cfg(test)]

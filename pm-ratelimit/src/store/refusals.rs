@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrayvec::ArrayVec;
 use async_trait::async_trait;
 use pm_core::Tick;
+use pm_core::degrade::State;
 
 use super::RateLimitStore;
 use crate::algorithm::Gcra;
@@ -21,6 +22,9 @@ const WAYS: usize = 4;
 /// here, at once, and never reaches the store. Under another quota what was remembered does not
 /// count. What the other charges of such a decision would have been answered is [not
 /// known](Outcome::is_known).
+///
+/// A store that takes and [gives back](RateLimitStore) makes the wait longer than it need be, for whoever
+/// asked in between: by as long as what was held takes to come back.
 ///
 /// It is for stores that take time to answer; [`MemoryStore`](super::MemoryStore) does not. Memory is
 /// fixed from the start, and what does not fit is forgotten: then the store is asked.
@@ -175,6 +179,10 @@ impl RateLimitStore for Refusals {
         let decision = Arc::clone(&self.store).decide(charges.clone(), now).await?;
         self.remember(charges.as_slice(), &decision, now);
         Ok(decision)
+    }
+
+    fn state(&self) -> State {
+        self.store.state()
     }
 }
 

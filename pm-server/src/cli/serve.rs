@@ -1,4 +1,5 @@
 use std::{
+    convert::Infallible,
     io::{self, ErrorKind, Write},
     net::SocketAddr,
     sync::Arc,
@@ -6,13 +7,17 @@ use std::{
 };
 
 use pm_core::Clock;
+use pm_ratelimit::Limiter;
 use tokio::net::TcpListener;
 
-use super::greeting::{Greeting, Made};
+use super::{
+    greeting::{Greeting, Made},
+    signals::Hangups,
+};
 use crate::{
     app::App,
     auth::{KeyError, Keys},
-    config::Serve,
+    config::{Limits, LimitsError, Serve},
     data_folder::{DataFolder, DataFolderError},
     run::{Ended, RunSettings, run},
     stack::StackSettings,
@@ -34,6 +39,9 @@ pub enum ServeError {
     /// There is no signing key to work with.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The limits cannot be put into force.
+    #[error(transparent)]
+    Limits(#[from] LimitsError),
     /// Nobody can listen there.
     #[error("cannot listen on {address}: {source}; choose another address with --listen")]
     Listen {
@@ -48,6 +56,9 @@ pub enum ServeError {
          picks a free one"
     )]
     PortTaken(SocketAddr),
+    /// The operating system does not tell of signals.
+    #[error("SIGHUP cannot be listened to: {0}; start without --limits")]
+    Signals(#[source] io::Error),
     /// A tenant could not be made.
     #[error(transparent)]
     Tenant(#[from] RegistryError),
@@ -64,6 +75,7 @@ pub async fn serve(
     out: &mut impl Write,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Ended, ServeError> {
+    let limiter = settings.limits.limiter(clock.clone())?;
     let folder = DataFolder::open(&settings.data.folder)?;
     if let Some(mode) = folder.open_to_others() {
         let path = folder.path().display();
@@ -86,6 +98,12 @@ pub async fn serve(
         }
     }
 
+    // Before it is said that it runs. Without a file, the end of its terminal ends it.
+    let hangups = match settings.limits.file {
+        Some(_) => Some(Hangups::listen().map_err(ServeError::Signals)?),
+        None => None,
+    };
+
     let address = settings.listen;
     let refused = |source: io::Error| match source.kind() {
         ErrorKind::AddrInUse => ServeError::PortTaken(address),
@@ -105,14 +123,31 @@ pub async fn serve(
     }
 
     let app = App::new(registry, Arc::new(keys), clock);
-    Ok(run(listener, app, running(settings), shutdown).await)
+    let running = run(listener, app, running(settings, limiter.clone()), shutdown);
+    tokio::select! {
+        ended = running => Ok(ended),
+        never = keep_reading(&settings.limits, &limiter, hangups) => match never {},
+    }
 }
 
-fn running(settings: &Serve) -> RunSettings {
+/// Puts the limits that the file then has into force, each time that it is asked to.
+async fn keep_reading(limits: &Limits, limiter: &Limiter, hangups: Option<Hangups>) -> Infallible {
+    let Some(mut hangups) = hangups else {
+        return std::future::pending().await;
+    };
+    loop {
+        hangups.next().await;
+        if let Err(error) = limits.reload(limiter) {
+            tracing::error!(%error, "the limits stay as they were");
+        }
+    }
+}
+
+fn running(settings: &Serve, limiter: Limiter) -> RunSettings {
     RunSettings {
         stack: StackSettings {
-            rate_limit: settings.rate_limit,
-            frame_limit: settings.frame_limit,
+            limiter,
+            connections: settings.limits.connections,
             trusted_proxies: settings.trusted_proxies(),
             allowed_origins: settings.allowed_origins.clone(),
             sockets: SocketSettings::default(),

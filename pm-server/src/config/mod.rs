@@ -1,15 +1,16 @@
 //! What the server is told: flags, and the environment variables of the same meaning.
 //!
-//! This is the only place that reads the environment; flags go before variables, variables before
+//! This is the only place that reads the environment, and files with settings; flags go before variables, variables before
 //! defaults. What leaves here is typed and checked.
 
 mod duration;
+mod limits;
+mod limits_file;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use pm_core::TrustedProxies;
-use pm_ratelimit::Quota;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -19,14 +20,17 @@ use crate::{
     ws::Origin,
 };
 
+pub use self::limits::{Limits, LimitsError};
+
 const ENV_ALLOWED_ORIGINS: &str = "PM_SERVER_ALLOWED_ORIGINS";
+const ENV_CONNECTIONS: &str = "PM_SERVER_CONNECTIONS";
 const ENV_DATA: &str = "PM_SERVER_DATA";
 const ENV_DRAIN_DELAY: &str = "PM_SERVER_DRAIN_DELAY";
 const ENV_DRAIN_TIMEOUT: &str = "PM_SERVER_DRAIN_TIMEOUT";
-const ENV_FRAME_LIMIT: &str = "PM_SERVER_FRAME_LIMIT";
+const ENV_LIMITS: &str = "PM_SERVER_LIMITS";
 const ENV_LISTEN: &str = "PM_SERVER_LISTEN";
 const ENV_LOG: &str = "PM_SERVER_LOG";
-const ENV_RATE_LIMIT: &str = "PM_SERVER_RATE_LIMIT";
+const ENV_QUOTAS: &str = "PM_SERVER_QUOTAS";
 const ENV_TENANTS: &str = "PM_SERVER_TENANTS";
 const ENV_TRUSTED_PROXIES: &str = "PM_SERVER_TRUSTED_PROXIES";
 
@@ -94,14 +98,9 @@ pub struct Serve {
           value_delimiter = ',')]
     pub tenants: Vec<TenantName>,
 
-    /// HTTP requests, upgrades included, of one client address
-    #[arg(long, env = ENV_RATE_LIMIT, value_name = "QUOTA", default_value = "300/minute burst 100")]
-    pub rate_limit: Quota,
-
-    /// Frames on the sockets of one user
-    #[arg(long, env = ENV_FRAME_LIMIT, value_name = "QUOTA",
-          default_value = "10000/second burst 20000")]
-    pub frame_limit: Quota,
+    /// Who may do how much.
+    #[command(flatten)]
+    pub limits: Limits,
 
     /// Address blocks of the proxies in front, separated by commas, like 10.0.0.0/8; without them,
     /// X-Forwarded-For is not believed
@@ -227,8 +226,8 @@ mod tests {
             assert_eq!(serve.data.folder, PathBuf::from("./pm-data"));
             assert_eq!(serve.listen, "127.0.0.1:7171".parse().unwrap());
             assert_eq!(serve.tenants, ["demo".parse().unwrap()]);
-            assert_eq!(serve.rate_limit, Quota::per_minute(300).burst(100));
-            assert_eq!(serve.frame_limit, Quota::per_second(10_000).burst(20_000));
+            assert_eq!(serve.limits.connections.get(), 64);
+            assert_eq!(serve.limits.file, None);
             assert_eq!(serve.drain_timeout, Duration::from_secs(10));
             assert!(serve.allowed_origins.is_empty());
         }
@@ -267,8 +266,10 @@ mod tests {
         for (words, flag, right) in [
             (["--listen", "7171"], "--listen", "127.0.0.1:7171"),
             (["--tenants", "a,../b"], "--tenants", "a-z, 0-9 and -"),
-            (["--rate-limit", "many"], "--rate-limit", "300/minute"),
-            (["--frame-limit", "0/second"], "--frame-limit", "at least 1"),
+            (["--quotas", "user"], "--quotas", "user=600/minute"),
+            (["--quotas", "user=many"], "--quotas", "300/minute"),
+            (["--quotas", "frames=0/second"], "--quotas", "at least 1"),
+            (["--connections", "0"], "--connections", "at least 1"),
             (
                 ["--trusted-proxies", "10.0.0.1/8"],
                 "--trusted-proxies",

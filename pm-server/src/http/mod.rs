@@ -26,12 +26,18 @@ pub(crate) fn health() -> Router<App> {
         .method_not_allowed_fallback(method_not_allowed)
 }
 
-/// What clients ask for, and the answer to whatever is not there.
-pub(crate) fn routes(upgrades: Upgrades) -> Router<App> {
+/// The way to the socket.
+pub(crate) fn sockets(upgrades: Upgrades) -> Router<App> {
+    Router::new()
+        .route("/ws", get(socket::upgrade).with_state(upgrades))
+        .method_not_allowed_fallback(method_not_allowed)
+}
+
+/// What clients read, and the answer to whatever is not there.
+pub(crate) fn routes() -> Router<App> {
     Router::new()
         .route("/api/v1/projects/{id}/context", get(projects::context))
         .route("/api/v1/work-items/{id}", get(items::item))
-        .route("/ws", get(socket::upgrade).with_state(upgrades))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(no_such_path)
 }

@@ -1,4 +1,10 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use axum::{
@@ -10,7 +16,8 @@ use axum::{
     http::HeaderMap,
     response::Response,
 };
-use pm_core::Context;
+use pm_core::{ClientIp, Context};
+use pm_ratelimit::{Limiter, in_flight::Permit};
 use serde::Deserialize;
 
 use crate::{
@@ -19,8 +26,8 @@ use crate::{
     problem,
     tenant::RegistryError,
     ws::{
-        Origin, Rejection, SocketSettings, origin,
-        socket::{self, Admit, Admitted, Sockets},
+        Gate, Origin, Rejection, SocketSettings, origin,
+        socket::{self, Admit, Admitted, Sockets, Visit},
     },
 };
 
@@ -30,14 +37,25 @@ pub(crate) struct Upgrades {
     app: App,
     settings: Arc<SocketSettings>,
     allowed_origins: Arc<[Origin]>,
+    limiter: Limiter,
+    /// Of the connections so far.
+    number: Arc<AtomicU64>,
 }
 
 impl Upgrades {
-    pub(crate) fn new(app: &App, settings: SocketSettings, allowed_origins: &[Origin]) -> Self {
+    /// `limiter` decides on the frames.
+    pub(crate) fn new(
+        app: &App,
+        settings: SocketSettings,
+        allowed_origins: &[Origin],
+        limiter: Limiter,
+    ) -> Self {
         Self {
             app: app.clone(),
             settings: Arc::new(settings),
             allowed_origins: allowed_origins.into(),
+            limiter,
+            number: Arc::default(),
         }
     }
 
@@ -50,6 +68,11 @@ impl Upgrades {
             drain: self.app.drain.follow(),
         }
     }
+
+    fn gate(&self, client: ClientIp) -> Gate {
+        let number = self.number.fetch_add(1, Ordering::Relaxed);
+        Gate::new(self.limiter.clone(), client, number)
+    }
 }
 
 #[derive(Deserialize)]
@@ -59,14 +82,22 @@ pub(super) struct Parameters {
     tenant: Option<String>,
 }
 
+/// What the layers have left in the request.
+type Layered = (
+    Extension<Context>,
+    Extension<ClientIp>,
+    Extension<Permit>,
+    Option<Extension<Verified>>,
+);
+
 /// `GET /ws`: from here on it is a socket.
 ///
 /// A token in the request is checked now, by the layer that authenticates. Without one the socket
-/// opens nameless, and has to bring one in its hello.
+/// opens nameless, and has to bring one in its hello. The permit for one more socket was had from the
+/// layer around this; the socket keeps it.
 pub(super) async fn upgrade(
     State(upgrades): State<Upgrades>,
-    Extension(context): Extension<Context>,
-    verified: Option<Extension<Verified>>,
+    (Extension(context), Extension(client), Extension(permit), verified): Layered,
     parameters: Result<Query<Parameters>, QueryRejection>,
     headers: HeaderMap,
     request: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -87,9 +118,13 @@ pub(super) async fn upgrade(
         Ok(request) => request,
         Err(rejection) => return problem::not_an_upgrade(&rejection).into_response(),
     };
-    let id = context.request_id().to_string();
-    let token = auth::bearer(&headers).ok().flatten().map(str::to_owned);
-    socket::upgrade(request, upgrades.sockets(), id, token)
+    let visit = Visit {
+        id: context.request_id().to_string(),
+        token: auth::bearer(&headers).ok().flatten().map(str::to_owned),
+        gate: Some(upgrades.gate(client)),
+        permit: Some(permit),
+    };
+    socket::upgrade(request, upgrades.sockets(), visit)
 }
 
 /// Lets in whoever has a token, to the tenant that it is for.

@@ -1,10 +1,10 @@
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use pm_core::{Identity, Tick};
 
 use super::{
-    Close, CloseCode, Frames, SocketSettings,
+    Close, CloseCode, Frames, Gate, SocketSettings,
     outbox::{Next, Outbox},
     reply,
     session::Session,
@@ -24,7 +24,8 @@ use crate::{
 /// until there are none, and then look whether this was the [`end`](Self::end).
 #[derive(Debug)]
 pub struct Connection {
-    pub(super) settings: SocketSettings,
+    pub(super) settings: Arc<SocketSettings>,
+    pub(super) gate: Option<Gate>,
     pub(super) id: Box<str>,
     pub(super) phase: Phase,
     pub(super) frames: Frames,
@@ -95,13 +96,19 @@ pub enum Rejection {
 impl Connection {
     /// A connection that was just accepted. `id` names it in errors and logs.
     #[must_use]
-    pub fn new(id: impl Into<Box<str>>, settings: SocketSettings, now: Tick) -> Self {
+    pub fn new(
+        id: impl Into<Box<str>>,
+        settings: impl Into<Arc<SocketSettings>>,
+        now: Tick,
+    ) -> Self {
+        let settings = settings.into();
         Self {
             id: id.into(),
             phase: Phase::Silent {
                 until: now + settings.hello_within,
             },
             settings,
+            gate: None,
             frames: Frames::default(),
             actions: VecDeque::new(),
             outbox: Outbox::default(),
@@ -109,6 +116,16 @@ impl Connection {
             pinged: None,
             draining: None,
             closing: None,
+        }
+    }
+
+    /// The same connection, with a gate that its frames have to pass, from the first one behind the
+    /// hello on. Without it they all pass.
+    #[must_use]
+    pub fn with_gate(self, gate: Gate) -> Self {
+        Self {
+            gate: Some(gate),
+            ..self
         }
     }
 

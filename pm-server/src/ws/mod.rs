@@ -2,11 +2,12 @@
 //!
 //! [`Connection`] is the whole conversation without a socket: messages in, messages and [`Action`]s
 //! out, time as a parameter. [`upgrade`](socket::upgrade) is the rest: it moves bytes and carries out
-//! actions. What is tested and simulated is therefore what runs.
+//! actions. A [`Gate`] is asked before each frame. What is tested and simulated is therefore what runs.
 
 mod close;
 mod connection;
 mod frames;
+mod gate;
 pub mod origin;
 mod outbox;
 mod reply;
@@ -20,8 +21,9 @@ pub use self::{
     close::{Close, CloseCode},
     connection::{Action, Connection, Opened, Rejection},
     frames::Frames,
+    gate::{FrameKind, Gate},
     origin::{InvalidOrigin, Origin},
-    settings::{Gate, SocketSettings},
+    settings::SocketSettings,
 };
 
 /// The name of the sub-protocol.

@@ -1,7 +1,11 @@
 //! What the frames of a client ask for.
 
+use std::time::Duration;
+
+use pm_ratelimit::Verdict;
+
 use super::{
-    Close, CloseCode,
+    Close, CloseCode, FrameKind,
     connection::{Action, Connection, Phase},
     reply,
     session::scope,
@@ -21,6 +25,9 @@ const MAX_SNAPSHOTS: usize = 2;
 
 /// Refusals in a row that a client may ignore.
 const MAX_GATED: u32 = 1000;
+
+/// When to come back for whoever goes on sending what will never be let through.
+const NEVER_RETRY: Duration = Duration::from_secs(60);
 
 impl Connection {
     /// Looks at frames for as long as there is room for what they cause.
@@ -52,6 +59,9 @@ impl Connection {
 
     fn frame(&mut self, frame: pb::ClientFrame, wall_us: i64) {
         let id = frame.id;
+        if self.is_gated(id, FrameKind::of(frame.body.as_ref())) {
+            return;
+        }
         match (&self.phase, frame.body) {
             (Phase::Silent { .. }, Some(Body::Hello(hello))) => {
                 let until = self.last_traffic + self.settings.open_within;
@@ -86,9 +96,6 @@ impl Connection {
     }
 
     fn subscribe(&mut self, frame: u32, subscribe: &pb::Subscribe) {
-        if self.is_gated(frame) {
-            return;
-        }
         let scope = match decode::scope(&subscribe.project_id) {
             Ok(project) => scope(project),
             Err(refusal) => return self.refuse(frame, reply::refusal(&refusal)),
@@ -172,11 +179,7 @@ impl Connection {
             let words = "changing things needs the role editor or admin";
             return self.refuse(frame, reply::plain(Code::Forbidden, words));
         }
-        let actor = session.actor.clone();
-        if self.is_gated(frame) {
-            return;
-        }
-        match decode::mutation(mutate, actor, wall_us) {
+        match decode::mutation(mutate, session.actor.clone(), wall_us) {
             Ok(mutation) => {
                 if let Phase::Open(session) = &mut self.phase {
                     session.in_flight += 1;
@@ -188,21 +191,38 @@ impl Connection {
     }
 
     /// Whether the frame is refused because its sender has had enough.
-    fn is_gated(&mut self, frame: u32) -> bool {
-        let Phase::Open(session) = &mut self.phase else {
+    fn is_gated(&mut self, frame: u32, kind: FrameKind) -> bool {
+        let (Phase::Open(session), Some(gate)) = (&mut self.phase, &self.gate) else {
             return false;
         };
-        let Some(wait) = self.settings.gate.wait(&session.identity) else {
-            session.gated = 0;
-            return false;
+        let (error, wait) = match gate.ask(&session.identity, kind) {
+            None | Some(Verdict::Allowed(_)) => {
+                session.gated = 0;
+                return false;
+            }
+            Some(Verdict::Refused(refused)) => {
+                let limit = refused.policy().map_or("", |policy| policy.as_str());
+                let words = format!(
+                    "too many frames for the limit {limit:?}; wait as long as `retry_after_ms` says"
+                );
+                let wait = refused.retry_after();
+                (reply::temporary(Code::RateLimited, words, wait), wait)
+            }
+            Some(Verdict::Never(never)) => {
+                let (limit, cost, most) = (never.policy(), never.cost(), never.capacity());
+                let words = format!(
+                    "a frame of this kind takes {cost} tokens, and the limit {:?} has {most} at most",
+                    limit.as_str()
+                );
+                (reply::plain(Code::RateLimited, words), NEVER_RETRY)
+            }
         };
         session.gated += 1;
         if session.gated > MAX_GATED {
             let reason = "frames were refused again and again, and still they came";
             self.close(Close::for_now(CloseCode::Rate, reason, wait));
         }
-        let words = "too many frames; wait as long as `retry_after_ms` says";
-        self.refuse(frame, reply::temporary(Code::RateLimited, words, wait));
+        self.refuse(frame, error);
         true
     }
 }

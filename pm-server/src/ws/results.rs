@@ -166,7 +166,7 @@ impl Connection {
             heartbeat,
             pong_within,
             ..
-        } = self.settings;
+        } = *self.settings;
         let millis = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         pb::Welcome {

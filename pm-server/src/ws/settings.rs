@@ -1,6 +1,4 @@
-use std::{fmt, sync::Arc, time::Duration};
-
-use pm_core::Identity;
+use std::time::Duration;
 
 /// What a connection may do, and how long it may take.
 #[derive(Clone, Debug)]
@@ -28,8 +26,6 @@ pub struct SocketSettings {
     pub page: usize,
     /// What is due is sent in messages of about this size, in bytes. Default: 16 KiB.
     pub coalesce_bytes: usize,
-    /// Asked before each frame that costs something.
-    pub gate: Gate,
 }
 
 impl Default for SocketSettings {
@@ -46,41 +42,6 @@ impl Default for SocketSettings {
             max_lag: 10_000,
             page: 256,
             coalesce_bytes: 16 << 10,
-            gate: Gate::open(),
         }
-    }
-}
-
-/// Says how long somebody must wait before the next frame, if at all.
-#[derive(Clone)]
-pub struct Gate(Option<Arc<AskGate>>);
-
-type AskGate = dyn Fn(&Identity) -> Option<Duration> + Send + Sync;
-
-impl Gate {
-    /// Lets everything through.
-    #[must_use]
-    pub const fn open() -> Self {
-        Self(None)
-    }
-
-    /// Asks `wait` before each frame: `Some` refuses it and says when to try again.
-    #[must_use]
-    pub fn new(wait: impl Fn(&Identity) -> Option<Duration> + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(wait)))
-    }
-
-    pub(super) fn wait(&self, identity: &Identity) -> Option<Duration> {
-        self.0.as_ref().and_then(|wait| wait(identity))
-    }
-}
-
-impl fmt::Debug for Gate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() {
-            "Gate(asked)"
-        } else {
-            "Gate(open)"
-        })
     }
 }

@@ -10,10 +10,13 @@ use axum::{
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use pm_core::{Clock, Identity, Tick};
+use pm_ratelimit::in_flight::Permit;
 use tokio::sync::watch;
 use tracing::Instrument;
 
-use super::{Action, Close, CloseCode, Connection, Opened, PROTOCOL, Rejection, SocketSettings};
+use super::{
+    Action, Close, CloseCode, Connection, Gate, Opened, PROTOCOL, Rejection, SocketSettings,
+};
 use crate::{
     store::{Answer, Page, Scope, Snapshot, StoreError},
     sync::Failure,
@@ -63,19 +66,39 @@ impl std::fmt::Debug for Sockets {
     }
 }
 
-/// Answers an upgrade request and serves the socket until it ends. `id` names the connection in errors
-/// and logs; `token` is the one that the upgrade request carried, for a hello without one.
+/// One socket to be, as its upgrade request was.
+#[derive(Default)]
+pub struct Visit {
+    /// What the connection is called in errors and logs.
+    pub id: String,
+    /// The token that the request carried, for a hello without one.
+    pub token: Option<String>,
+    /// What its frames have to pass.
+    pub gate: Option<Gate>,
+    /// Leave to have one more socket: given back when this one has ended, however that comes.
+    pub permit: Option<Permit>,
+}
+
+/// Without the token.
+impl std::fmt::Debug for Visit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Visit")
+            .field("id", &self.id)
+            .field("gate", &self.gate)
+            .field("permit", &self.permit)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Answers an upgrade request and serves the socket until it ends.
 ///
 /// **Spawns a task**, by axum, that ends with the socket.
-pub fn upgrade(
-    request: WebSocketUpgrade,
-    sockets: Sockets,
-    id: String,
-    token: Option<String>,
-) -> Response {
+pub fn upgrade(request: WebSocketUpgrade, sockets: Sockets, visit: Visit) -> Response {
     let max = sockets.settings.max_message_bytes;
     // What is said in the log of the socket is said of the request.
     let span = tracing::Span::current();
+    // Boxed: what is waited with would have room for it as long as the socket lives.
+    let visit = Box::new(visit);
     request
         .protocols([PROTOCOL])
         .read_buffer_size(READ_BUFFER)
@@ -86,12 +109,20 @@ pub fn upgrade(
         .max_message_size(max)
         .max_frame_size(max)
         // Boxed: the machine that serves is large only while it does something.
-        .on_upgrade(move |socket| Box::pin(serve(socket, sockets, id, token).instrument(span)))
+        .on_upgrade(move |socket| Box::pin(serve(socket, sockets, visit).instrument(span)))
 }
 
-async fn serve(mut socket: WebSocket, sockets: Sockets, id: String, token: Option<String>) {
-    let settings = SocketSettings::clone(&sockets.settings);
-    let connection = Connection::new(id, settings, sockets.clock.now());
+async fn serve(mut socket: WebSocket, sockets: Sockets, visit: Box<Visit>) {
+    let Visit {
+        id,
+        token,
+        gate,
+        permit: _held_to_the_end,
+    } = *visit;
+    let mut connection = Connection::new(id, sockets.settings.clone(), sockets.clock.now());
+    if let Some(gate) = gate {
+        connection = connection.with_gate(gate);
+    }
     let mut service = Service {
         connection,
         sockets,

@@ -3,6 +3,7 @@
 
 pub mod edits;
 pub mod peer;
+pub mod running;
 pub mod schema;
 pub mod server;
 pub mod service;

@@ -11,7 +11,7 @@ use pm_server::{
     r#gen::{self as pb, client_frame::Body, server_frame::Body as Said},
     store::{Log, MemoryLog},
     sync::{Hub, RingLimits, apply},
-    ws::{Action, Connection, Opened, Rejection, SocketSettings},
+    ws::{Action, Connection, Gate, Opened, Rejection, SocketSettings},
 };
 use prost::Message;
 
@@ -58,6 +58,15 @@ impl Peer {
             held_reads: vec![],
             hold_reads: false,
         }
+    }
+
+    /// A peer whose hello was accepted, and whose frames have to pass `gate`.
+    pub fn gated(gate: Gate) -> Self {
+        let mut peer = Self::new();
+        peer.connection =
+            Connection::new("c1", SocketSettings::default(), peer.now).with_gate(gate);
+        peer.say_hello();
+        peer
     }
 
     /// A peer whose hello was accepted.

@@ -137,12 +137,8 @@ fn spawn(data: &Path, listen: &str, tenants: &str) -> Child {
         .arg(data)
         .args(["--listen", listen, "--tenants", tenants, "--log", "error"])
         // This machine is one client address, and it comes often.
-        .args([
-            "--rate-limit",
-            "100000/second",
-            "--frame-limit",
-            "1000000/second",
-        ])
+        .args(["--connections", "100000", "--quotas"])
+        .arg("client=100000/second,upgrade=100000/second")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()

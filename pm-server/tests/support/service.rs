@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -10,11 +11,12 @@ use axum::{Router, body::Body};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use pm_core::{Clock, PeerAddr, TrustedProxies, clock::ManualTime};
-use pm_ratelimit::Quota;
+use pm_ratelimit::{Limiter, Quota};
 use pm_server::{
     app::App,
     auth::{Claims, Keys, Role},
     domain::{Id, Mutation, Operation},
+    limits,
     run::RunSettings,
     stack::{self, StackSettings},
     store::Answer,
@@ -31,11 +33,21 @@ pub fn keys() -> Arc<Keys> {
         .clone()
 }
 
+/// The limits that are built in, with these quotas; on the clock of the [`Service`] that gets it.
+pub fn limiter<'a>(quotas: impl IntoIterator<Item = (&'a str, Quota)>) -> Limiter {
+    let rules = quotas
+        .into_iter()
+        .fold(limits::built_in(), |rules, (name, quota)| {
+            limits::with_quota(&rules, name, quota).expect("a limit of this name")
+        });
+    Limiter::builder(rules).build().expect("valid rules")
+}
+
 pub fn settings() -> RunSettings {
     RunSettings {
         stack: StackSettings {
-            rate_limit: Quota::per_minute(60).burst(1000),
-            frame_limit: Quota::per_second(1000),
+            limiter: limiter([("client", Quota::per_minute(60).burst(1000))]),
+            connections: NonZeroU32::MAX,
             trusted_proxies: TrustedProxies::none(),
             allowed_origins: Vec::new(),
             sockets: SocketSettings::default(),
@@ -77,7 +89,14 @@ impl Service {
         let limits = RegistryLimits::default();
         let registry = Registry::new(Arc::new(storage), clock.clone(), limits);
         let app = App::new(registry, keys(), clock.clone());
-        let router = stack::build(&app, settings);
+        let limiter = settings.limiter.with_clock(clock.clone());
+        let router = stack::build(
+            &app,
+            StackSettings {
+                limiter,
+                ..settings
+            },
+        );
         Self {
             app,
             clock,
@@ -88,8 +107,12 @@ impl Service {
 
     /// `Authorization` for somebody with this role, for an hour.
     pub fn bearer(&self, tenant: &str, role: Role) -> String {
+        self.bearer_of("ada", tenant, role)
+    }
+
+    pub fn bearer_of(&self, subject: &str, tenant: &str, role: Role) -> String {
         let lifetime = Duration::from_secs(3600);
-        let claims = Claims::new("ada", tenant, role, self.clock.wall_micros(), lifetime);
+        let claims = Claims::new(subject, tenant, role, self.clock.wall_micros(), lifetime);
         let token = keys().sign(&claims).expect("a token");
         format!("Bearer {}", token.expose())
     }

@@ -1,3 +1,4 @@
+mod mirror;
 mod table;
 mod terms;
 
@@ -78,6 +79,7 @@ impl MemoryStore {
         }
     }
 
+    #[inline]
     fn decide_now(&self, charges: &[Charge], now: Tick) -> Decision {
         match charges {
             [charge] if charge.mode() != Mode::Peek => match self.table.take(charge, now) {

@@ -22,30 +22,21 @@
 //! * A newcomer starts no earlier than the latest moment that its shard has given up a bucket at:
 //!   it may be that bucket, charged with a reading of the clock from before it was full again.
 
-use std::sync::PoisonError;
+mod address;
+mod raise;
+mod receipt;
+mod shard;
+
 use std::sync::atomic::AtomicU64 as Counter;
 
 use pm_core::Tick;
 
-use super::terms::{self, Term, Terms};
-use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
+use self::address::Address;
+pub(super) use self::receipt::Receipt;
+use self::shard::{LOCKED, PLACES, Place, Shard, TAG};
+use super::terms::{Term, Terms};
+use crate::sync::Ordering;
 use crate::{Charge, Mode, Outcome};
-
-/// The word of a place that changes hands. No bucket gets there: it is 584 years away.
-const LOCKED: u64 = u64::MAX;
-
-/// The mark of a place that nobody has had yet.
-const NOBODY: u64 = 0;
-
-/// The part of a mark that says whose bucket it is.
-const TAG: u64 = u64::MAX << terms::BITS;
-
-/// Places in one line: four marks and four words are one line of cache.
-const PLACES: usize = if cfg!(pm_loom) { 1 } else { 4 };
-
-/// How many lines a bucket may be in, from its own one on. With half of all places in use, fewer
-/// than one bucket in a million finds none in sixteen.
-const REACH: usize = 16;
 
 /// More shards than this gain nothing: the lock of one is held for a fraction of a microsecond.
 const MAX_SHARDS: usize = 64;
@@ -55,77 +46,6 @@ pub(super) struct Table {
     terms: Terms,
     strayed: Counter,
     overflowed: Counter,
-}
-
-struct Shard {
-    lines: Box<[Line]>,
-    /// The shared buckets of those who find no place.
-    shared: Box<[AtomicU64]>,
-    /// How often a bucket has been converted to another quota.
-    conversions: AtomicU64,
-    /// Held by whoever brings in a new bucket: the latest moment at which one came.
-    newcomers: Mutex<Tick>,
-}
-
-#[repr(align(64))]
-struct Line {
-    marks: [AtomicU64; PLACES],
-    words: [AtomicU64; PLACES],
-}
-
-/// Where one bucket is to be found.
-struct Address<'a> {
-    shard: &'a Shard,
-    home: usize,
-    /// Under the quota of the charge at hand.
-    mark: u64,
-    shared: &'a AtomicU64,
-}
-
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    mark: &'a AtomicU64,
-    word: &'a AtomicU64,
-}
-
-/// A charge that was taken, and how to put it back.
-pub(super) struct Receipt<'a> {
-    word: &'a AtomicU64,
-    before: u64,
-    after: u64,
-    /// None for a shared bucket, which belongs to nobody and is never converted.
-    tenancy: Option<Tenancy<'a>>,
-}
-
-/// Whose place it was when the charge was taken.
-struct Tenancy<'a> {
-    shard: &'a Shard,
-    mark: &'a AtomicU64,
-    tenant: u64,
-    conversions: u64,
-}
-
-impl Receipt<'_> {
-    /// Whether the bucket is as it was before the charge; if it has changed since, it stays.
-    pub(super) fn put_back(self) -> bool {
-        // Held until the end, so that nobody moves in or converts in between.
-        let _guard = match &self.tenancy {
-            None => None,
-            Some(tenancy) => {
-                let guard = tenancy.shard.lock();
-                let conversions = tenancy.shard.conversions.load(Ordering::Relaxed);
-                if tenancy.mark.load(Ordering::Relaxed) != tenancy.tenant
-                    || conversions != tenancy.conversions
-                {
-                    return false;
-                }
-                Some(guard)
-            }
-        };
-        self.word
-            .compare_exchange(self.after, self.before, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
-    }
 }
 
 /// The outcome of a charge, with a receipt if something was taken.
@@ -212,6 +132,7 @@ impl Table {
     }
 
     /// Takes the charge, giving its bucket a place if it has none.
+    #[inline]
     pub(super) fn take(&self, charge: &Charge, now: Tick) -> Answer<'_> {
         let term = self.terms.of(charge);
         let address = self.address(charge, &term);
@@ -229,6 +150,7 @@ impl Table {
     }
 
     /// Charges the bucket at `place`; `None` if it is no longer there, or under another quota.
+    #[inline]
     fn charge<'a>(
         &self,
         address: &Address<'a>,
@@ -268,6 +190,7 @@ impl Table {
 
     /// Gives a bucket a place, or brings it under another quota, and charges it in the same breath;
     /// `None` if somebody else has done so by now.
+    #[cold]
     fn bring_in<'a>(
         &self,
         address: &Address<'a>,
@@ -330,13 +253,7 @@ impl Table {
     /// Charges the shared bucket. The shard's lock is held, so that nobody gets a place meanwhile
     /// without seeing the charge.
     fn share<'a>(&self, address: &Address<'a>, term: &Term, cost: u32, now: Tick) -> Answer<'a> {
-        if self.overflowed.fetch_add(1, Ordering::Relaxed) == 0 {
-            tracing::warn!(
-                places = self.places(),
-                "the rate limit store is full of limited subjects, new ones share buckets from \
-                 here on: make room for more"
-            );
-        }
+        self.overflow();
         let word = address.shared;
         let mut before = word.load(Ordering::Acquire);
         loop {
@@ -357,6 +274,18 @@ impl Table {
         }
     }
 
+    /// A bucket has no place of its own.
+    fn overflow(&self) {
+        if self.overflowed.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(
+                places = self.places(),
+                "the rate limit store is full of limited subjects, new ones share buckets from \
+                 here on: make room for more"
+            );
+        }
+    }
+
+    #[inline]
     fn address(&self, charge: &Charge, term: &Term) -> Address<'_> {
         let id = charge.bucket().as_u128();
         let (high, low) = ((id >> 64) as u64, id as u64);
@@ -374,116 +303,13 @@ impl Table {
     }
 }
 
-impl Shard {
-    fn new(lines: usize) -> Self {
-        let words = |count| (0..count).map(|_| AtomicU64::new(0)).collect();
-        Self {
-            lines: (0..lines).map(|_| Line::new()).collect(),
-            shared: words((lines * PLACES).div_ceil(16)),
-            conversions: AtomicU64::new(0),
-            newcomers: Mutex::new(Tick::ZERO),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Tick> {
-        self.newcomers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Line {
-    fn new() -> Self {
-        Self {
-            marks: std::array::from_fn(|_| AtomicU64::new(NOBODY)),
-            words: std::array::from_fn(|_| AtomicU64::new(0)),
-        }
-    }
-}
-
-impl<'a> Address<'a> {
-    /// The places that the bucket may have, the nearest first.
-    fn places(&self) -> impl Iterator<Item = Place<'a>> + use<'a> {
-        let lines = &self.shard.lines;
-        let (wrapped, from_home) = lines.split_at(self.home);
-        from_home
-            .iter()
-            .chain(wrapped)
-            .take(REACH)
-            .flat_map(|line| {
-                line.marks
-                    .iter()
-                    .zip(&line.words)
-                    .map(|(mark, word)| Place { mark, word })
-            })
-    }
-
-    fn find(&self) -> Option<Place<'a>> {
-        for place in self.places() {
-            match place.mark.load(Ordering::Acquire) {
-                mark if self.is_at(mark) => return Some(place),
-                NOBODY => return None,
-                _ => {}
-            }
-        }
-        None
-    }
-
-    /// Whether it is this bucket's place, under whatever quota.
-    const fn is_at(&self, mark: u64) -> bool {
-        (mark ^ self.mark) & TAG == 0
-    }
-
-    /// `conversions` is what was read before the word.
-    fn receipt(&self, place: Place<'a>, before: u64, after: u64, conversions: u64) -> Receipt<'a> {
-        Receipt {
-            word: place.word,
-            before,
-            after,
-            tenancy: Some(Tenancy {
-                shard: self.shard,
-                mark: place.mark,
-                tenant: self.mark,
-                conversions,
-            }),
-        }
-    }
-
-    /// The state of a bucket without a place: full, or with the debt of those who had to share.
-    fn beginning(&self, now: Tick) -> u64 {
-        let shared = self.shared.load(Ordering::Acquire);
-        if shared > now.as_nanos() { shared } else { 0 }
-    }
-}
-
-impl Place<'_> {
-    /// Makes the place the one with this mark if it is free, with the lowest word that it may then have. Until a
-    /// word is stored nobody charges it. The shard's lock is held.
-    fn free_up(self, mark: u64, now: Tick) -> Option<u64> {
-        // The lock orders the marks for all who hold it.
-        if self.mark.load(Ordering::Relaxed) == NOBODY {
-            self.word.store(LOCKED, Ordering::Relaxed);
-            self.mark.store(mark, Ordering::Release);
-            return Some(0);
-        }
-        let last = self.word.load(Ordering::Acquire);
-        if last >= now.as_nanos() {
-            return None;
-        }
-        self.word
-            .compare_exchange(last, LOCKED, Ordering::AcqRel, Ordering::Relaxed)
-            .ok()?;
-        self.mark.store(mark, Ordering::Release);
-        Some(last + 1)
-    }
+/// Spreads a random number evenly over `0..len`.
+#[inline]
+fn scaled(random: u32, len: usize) -> usize {
+    ((u64::from(random) * len as u64) >> 32) as usize
 }
 
 /// The number of the quota that a place is under.
 const fn number(mark: u64) -> u16 {
     (mark & !TAG) as u16
-}
-
-/// Spreads a random number evenly over `0..len`.
-fn scaled(random: u32, len: usize) -> usize {
-    ((u64::from(random) * len as u64) >> 32) as usize
 }

@@ -54,6 +54,7 @@ impl Terms {
         }
     }
 
+    #[inline]
     pub(super) fn of(&self, charge: &Charge) -> Term {
         let (interval, ceiling) = (charge.quota().interval_nanos(), charge.ceiling());
         let found = self
@@ -96,6 +97,7 @@ impl Terms {
         }
     }
 
+    #[inline]
     fn find(&self, interval: u64, ceiling: u32) -> Option<u16> {
         for number in self.reach(interval, ceiling) {
             let slot = &self.slots[number];
@@ -110,6 +112,7 @@ impl Terms {
         None
     }
 
+    #[cold]
     fn bring_in(&self, interval: u64, ceiling: u32) -> Option<u16> {
         let _guard = self
             .newcomers
@@ -132,6 +135,7 @@ impl Terms {
         None
     }
 
+    #[inline]
     fn reach(&self, interval: u64, ceiling: u32) -> impl Iterator<Item = usize> + use<> {
         let home = if cfg!(pm_loom) {
             0

@@ -3,36 +3,10 @@
 -- KEYS[i]   the bucket of charge i
 -- ARGV      for each charge: mode (enforce, peek, shadow), cost, capacity, interval in whole
 --           microseconds, the nanoseconds beyond them, ceiling
--- answer    whether it is admitted (1 or 0), then for each charge: whether it fits (1 or 0), the
---           bucket's debt in microseconds, the nanoseconds beyond them, and in how many
---           microseconds it begins to be paid back
---
--- A bucket is kept as the time that its debt takes to be paid back, the moment of that, and the
--- interval and ceiling that it is under. What is not there is full.
---
--- Every length is a pair of microseconds and nanoseconds: numbers are doubles, exact up to 2^53,
--- and a debt may be a hundred years, which is less than that in microseconds only.
-
--- 142 years in microseconds: what a debt in tokens that cannot be paid back in a lifetime becomes.
-local LONGEST = 2 ^ 52
-
-local function pair(us, ns)
-  local carry = math.floor(ns / 1000)
-  return us + carry, ns - carry * 1000
-end
-
-local function is_less(us, ns, other_us, other_ns)
-  return us < other_us or us == other_us and ns < other_ns
-end
-
--- How long it takes for so many tokens to come back.
-local function paying(tokens, terms)
-  local us, ns = pair(tokens * terms.interval_us, tokens * terms.interval_ns)
-  if us >= LONGEST then
-    return LONGEST, 0
-  end
-  return us, ns
-end
+-- answer    whether it is admitted (1 or 0), when that was, then for each charge: whether it fits
+--           (1 or 0), the bucket's debt in microseconds, the nanoseconds beyond them, in how many
+--           microseconds it begins to be paid back, and how much has been given back in
+--           microseconds and the nanoseconds beyond them
 
 -- part * new / old, rounded up, where part < old. Bit by bit: the product does not fit a double.
 local function scaled(part, new, old)
@@ -116,6 +90,9 @@ local function under(bucket, charge)
     interval_us = charge.interval_us,
     interval_ns = charge.interval_ns,
     ceiling = charge.ceiling,
+    since = now,
+    given_us = 0,
+    given_ns = 0,
   }
 end
 
@@ -138,6 +115,7 @@ local function taken(bucket, charge)
   end
   local price_us, price_ns = paying(charge.cost, charge)
   local us, ns = pair(bucket.us + price_us, bucket.ns + price_ns)
+  local full = bucket.us == 0 and bucket.ns == 0
   return {
     us = us,
     ns = ns,
@@ -145,35 +123,9 @@ local function taken(bucket, charge)
     interval_us = charge.interval_us,
     interval_ns = charge.interval_ns,
     ceiling = charge.ceiling,
-  }
-end
-
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-
--- The bucket as it is now. After a failover the clock may show less than it did: no time has passed
--- then, until it shows that moment again or the bucket is written.
-local function read(text)
-  if not text then
-    return { us = 0, ns = 0, late = 0 }
-  end
-  local words = {}
-  for word in string.gmatch(text, '%d+') do
-    words[#words + 1] = tonumber(word)
-  end
-  local us, ns, elapsed = words[1], words[2], now - words[3]
-  if elapsed > us then
-    us, ns = 0, 0
-  elseif elapsed > 0 then
-    us = us - elapsed
-  end
-  return {
-    us = us,
-    ns = ns,
-    late = math.max(0, -elapsed),
-    interval_us = words[4],
-    interval_ns = words[5],
-    ceiling = words[6],
+    since = full and now or bucket.since,
+    given_us = full and 0 or bucket.given_us,
+    given_ns = full and 0 or bucket.given_ns,
   }
 end
 
@@ -245,21 +197,19 @@ end
 
 for key, bucket in pairs(buckets) do
   if bucket ~= before[key] and (bucket.us > 0 or bucket.ns > 0) then
-    local text = string.format('%.0f %.0f %.0f %.0f %.0f %.0f', bucket.us, bucket.ns, now,
-      bucket.interval_us, bucket.interval_ns, bucket.ceiling)
-    -- By the same clock, and no earlier than it is full.
-    local full = string.format('%.0f', math.floor((now + bucket.us) / 1000) + 2)
-    redis.call('SET', key, text, 'PXAT', full)
+    write(key, bucket)
   end
 end
 
-local reply = { admitted and 1 or 0 }
+local reply = { admitted and 1 or 0, now }
 for i, answer in ipairs(answers) do
   local bucket = answer[2]
-  local at = (i - 1) * 4 + 1
+  local at = (i - 1) * 6 + 2
   reply[at + 1] = answer[1] and 1 or 0
   reply[at + 2] = bucket.us
   reply[at + 3] = bucket.ns
   reply[at + 4] = bucket.late
+  reply[at + 5] = bucket.given_us
+  reply[at + 6] = bucket.given_ns
 end
 return reply

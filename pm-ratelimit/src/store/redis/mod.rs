@@ -1,17 +1,26 @@
+mod across;
+mod answer;
+mod group;
+
 use std::fmt;
+use std::slice;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use pm_core::Tick;
-use pm_core::redis::{Redis, Reply, Script};
+use pm_core::degrade::State;
+use pm_core::redis::{Redis, Script};
 
+use self::group::Group;
 use super::RateLimitStore;
-use crate::algorithm::Gcra;
-use crate::{Charge, Charges, Decision, Error, Mode, Outcome};
+use crate::{Charge, Charges, Decision, Error};
 
-const DECIDE: &str = include_str!("decide.lua");
+const DECIDE: &str = concat!(include_str!("bucket.lua"), include_str!("decide.lua"));
+const REFUND: &str = concat!(include_str!("bucket.lua"), include_str!("refund.lua"));
 
-/// Buckets in a Redis or Valkey server (6.2 or later), shared by all processes that use it.
+/// Buckets in a Redis or Valkey server (6.2 or later) or in a cluster of them, shared by all
+/// processes that use it.
 ///
 /// A decision is one script, and so one round trip for up to eight charges, all or nothing. It is
 /// never sent twice: only a server that says it does not know the script is given the text, once. A
@@ -21,9 +30,9 @@ const DECIDE: &str = include_str!("decide.lua");
 ///   nanosecond, for every [`Quota`](crate::Quota) there is. Only the fraction of a token that is
 ///   owed when a bucket goes over to or from a quota of more than fifty days for one token is
 ///   rounded up to microseconds.
-/// * **Time** is the server's, in microseconds, and waits are rounded up to them. It may step back, when a replica takes over: for a
-///   bucket, no time has passed then until it is charged again, or until the clock is where it was.
-///   The waits that are told say so.
+/// * **Time** is the server's, in microseconds, and waits are rounded up to them. It may step back,
+///   when a replica takes over: for a bucket, no time has passed then until it is charged again, or
+///   until the clock is where it was. The waits that are told say so.
 /// * **Keys** are the prefix and the digest of the [`BucketId`](crate::BucketId) in hexadecimal,
 ///   never anything that a client sent. A bucket expires when it is full. Processes share buckets
 ///   if their limiters have the same [`DigestKey`](crate::DigestKey).
@@ -33,8 +42,35 @@ const DECIDE: &str = include_str!("decide.lua");
 ///
 /// Buckets must not be evicted: with `maxmemory`, the policy is to be `noeviction`.
 ///
-/// A cluster is not supported yet: on a handle of one, every decision is
-/// [`Error::Unavailable`], with the reason as its source.
+/// # In a cluster
+///
+/// Each bucket is in a slot of its own, as one bucket may be charged together with any other. A
+/// decision whose buckets are all in one slot is as on a single server. Any other is a script for
+/// each slot, all at once, and admits if all do, in one round trip. If one refuses, what the others
+/// took is given back by a second script for each, in a second round trip and within the same
+/// deadline:
+///
+/// * **No bucket is ever fuller than if the refused decision had not been.** What has drained from a
+///   bucket meanwhile is not given back, nor is what may not have been taken; and nothing is, if the
+///   bucket went over to another quota.
+/// * **A bucket that nobody else charges meanwhile is exactly as before.** If others do, each charge
+///   of a refused decision may cost what drains from its bucket in the time of a round trip, and
+///   never more than was taken. It costs nothing where the bucket owes more than that and more than
+///   others were given back meanwhile, so that refusals do not use a bucket up.
+/// * **Until it is given back it is taken**, for the time of a round trip: others may be refused what
+///   is there again right after, and are told a wait for that. Of decisions that overlap in
+///   several buckets and together want more than there is, all may be refused.
+/// * **What cannot be given back stays taken**, and drains: that is at most what the decision asked
+///   for. It happens if a script is lost or late ([`forfeited`](Self::forfeited)), and if the process
+///   ends. It does not if whoever asked goes away.
+/// * **If a server does not answer** the decision is an error, and what the others took stays taken,
+///   since a fallback may admit. If one that answers refuses, it is a refusal all the same, without
+///   the [outcomes](crate::Outcome::is_known) that are not known.
+/// * **At a failover** what a primary admitted and its replica had not heard of is admitted once
+///   more: as much as the bucket gave out within the lag of the replication.
+///
+/// With a prefix that has a hash tag, such as `{shop}:`, all buckets are in one slot: every decision
+/// is one script, and one primary has all the work.
 ///
 /// ```no_run
 /// use pm_core::redis::{Endpoint, Options, Redis};
@@ -50,16 +86,23 @@ pub struct RedisStore {
     redis: Redis,
     prefix: Box<str>,
     decide: Script,
+    refund: Script,
+    forfeited: AtomicU64,
 }
 
 impl RedisStore {
     /// Buckets in this Redis, under keys that begin with `pm:ratelimit:`.
+    ///
+    /// In a cluster a decision on several slots spawns a task, and another if something is to be
+    /// given back. They end with the deadlines of what they send.
     #[must_use]
     pub fn new(redis: Redis) -> Self {
         Self {
             redis,
             prefix: "pm:ratelimit:".into(),
             decide: Script::new(DECIDE),
+            refund: Script::new(REFUND),
+            forfeited: AtomicU64::new(0),
         }
     }
 
@@ -71,28 +114,11 @@ impl RedisStore {
         self
     }
 
-    async fn ask(&self, charges: &[Charge]) -> Result<Reply, Error> {
-        if self.redis.is_cluster() {
-            return Err(Error::unavailable(NoCluster));
-        }
-        let keys = charges.iter().map(|charge| self.key(charge));
-        let mut invocation = self.decide.on(keys);
-        for charge in charges {
-            let interval = charge.quota().interval_nanos();
-            let mode = match charge.mode() {
-                Mode::Enforce => "enforce",
-                Mode::Peek => "peek",
-                Mode::Shadow => "shadow",
-            };
-            invocation = invocation
-                .arg(mode)
-                .arg(charge.cost())
-                .arg(charge.quota().capacity())
-                .arg(interval / 1_000)
-                .arg(interval % 1_000)
-                .arg(charge.ceiling());
-        }
-        self.redis.run(&invocation).await.map_err(failed)
+    /// How many scripts that were to give back what a refused decision had taken have failed, in a
+    /// cluster: what was taken may have stayed taken.
+    #[must_use]
+    pub fn forfeited(&self) -> u64 {
+        self.forfeited.load(Ordering::Relaxed)
     }
 
     fn key(&self, charge: &Charge) -> String {
@@ -114,12 +140,20 @@ impl RateLimitStore for RedisStore {
     /// [`Error::TimedOut`] if the server did not answer within the handle's deadline,
     /// [`Error::Unavailable`] with the handle's error as its source otherwise.
     async fn decide(self: Arc<Self>, charges: Charges, _: Tick) -> Result<Decision, Error> {
-        let charges = charges.as_slice();
-        if charges.is_empty() {
-            return Ok(Decision::admitted([]));
+        let groups = Group::all(&self, charges.as_slice());
+        match &groups[..] {
+            [] => Ok(Decision::admitted([])),
+            [group] => {
+                let answer = group.decide(&self).await.map_err(failed)?;
+                Ok(answer::decision(slice::from_ref(group), &[Some(answer)]))
+            }
+            _ => across::decide(self, groups).await,
         }
-        let reply = self.ask(charges).await?;
-        understood(charges, reply).map_err(failed)
+    }
+
+    /// What the handle's switch says.
+    fn state(&self) -> State {
+        self.redis.state()
     }
 }
 
@@ -132,46 +166,12 @@ impl fmt::Debug for RedisStore {
     }
 }
 
-/// Reads the script's answer.
-fn understood(charges: &[Charge], reply: Reply) -> Result<Decision, pm_core::redis::Error> {
-    let mut numbers = reply.list()?.into_iter();
-    let mut next = || {
-        let number = numbers.next().unwrap_or(Reply::Nil).integer()?;
-        u64::try_from(number).map_err(|_| pm_core::redis::Error::Unexpected)
-    };
-    let admitted = next()? == 1;
-    let outcomes: Result<Vec<Outcome>, _> = charges
-        .iter()
-        .map(|charge| {
-            let fits = next()? == 1;
-            let debt = nanos(next()?).saturating_add(next()?);
-            let late = nanos(next()?);
-            Ok(Gcra::new(charge.quota()).answer(fits, debt, late, charge.cost()))
-        })
-        .collect();
-    outcomes.map(|outcomes| {
-        if admitted {
-            Decision::admitted(outcomes)
-        } else {
-            Decision::refused(outcomes)
-        }
-    })
-}
-
-const fn nanos(micros: u64) -> u64 {
-    micros.saturating_mul(1_000)
-}
-
 fn failed(error: pm_core::redis::Error) -> Error {
     match error {
         pm_core::redis::Error::TimedOut => Error::TimedOut,
         error => Error::unavailable(error),
     }
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error("a rate limit store on a Redis Cluster is not supported: give it a handle on one server")]
-struct NoCluster;
 
 #[cfg(all(test, not(pm_loom)))]
 mod tests;

@@ -1,0 +1,87 @@
+use std::io::{self, Write};
+
+use super::race::{Race, Result};
+
+/// What belongs together: one folder with a list of comparisons.
+pub(crate) struct Area {
+    pub(crate) name: &'static str,
+    pub(crate) comparisons: &'static [Comparison],
+}
+
+/// One thing that several can do.
+pub(crate) struct Comparison {
+    pub(crate) what: &'static str,
+    pub(crate) race: fn() -> Race,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Json,
+    Lines,
+}
+
+impl Area {
+    pub(crate) fn run(&self, format: Format, out: &mut impl Write) -> io::Result<()> {
+        for comparison in self.comparisons {
+            for result in (comparison.race)().run() {
+                match format {
+                    Format::Json => self.json(comparison.what, &result, out)?,
+                    Format::Lines => self.line(comparison.what, &result, out)?,
+                }
+            }
+            out.flush()?;
+        }
+        Ok(())
+    }
+
+    fn line(&self, what: &str, result: &Result, out: &mut impl Write) -> io::Result<()> {
+        let Result {
+            peer,
+            version,
+            ours,
+            theirs,
+            at_most,
+        } = result;
+        write!(
+            out,
+            "{} | {what} | ours {:.1} ns | {peer} {version} {:.1} ns | ratio {:.2}",
+            self.name,
+            ours.nanos,
+            theirs.nanos,
+            result.ratio(),
+        )?;
+        write!(
+            out,
+            " | allocations {:.1}, {peer} {:.1}",
+            ours.allocations, theirs.allocations
+        )?;
+        if let Some(most) = at_most {
+            let verdict = if result.ratio() <= *most {
+                "holds"
+            } else {
+                "FALLS SHORT"
+            };
+            write!(out, " | at most {most:.2}: {verdict}")?;
+        }
+        writeln!(out)
+    }
+
+    fn json(&self, what: &str, result: &Result, out: &mut impl Write) -> io::Result<()> {
+        let line = serde_json::json!({
+            "area": self.name,
+            "what": what,
+            "ours_ns": tenths(result.ours.nanos),
+            "ours_allocs": tenths(result.ours.allocations),
+            "peer": result.peer,
+            "peer_version": result.version,
+            "peer_ns": tenths(result.theirs.nanos),
+            "ratio": (result.ratio() * 1_000.0).round() / 1_000.0,
+        });
+        writeln!(out, "{line}")
+    }
+}
+
+fn tenths(number: f64) -> f64 {
+    (number * 10.0).round() / 10.0
+}

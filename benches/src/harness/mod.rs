@@ -1,0 +1,10 @@
+//! What every area needs: contenders that run in turn, and lines that say who was faster.
+
+mod area;
+mod lock;
+mod race;
+mod work;
+
+pub(crate) use self::area::{Area, Comparison, Format};
+pub(crate) use self::race::Race;
+pub(crate) use self::work::{Batches, Rounds, Threads, Work};

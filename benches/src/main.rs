@@ -1,0 +1,41 @@
+//! Ours, and what a user would pick instead, in one process and in turn. See the README.
+
+mod harness;
+mod ratelimit;
+mod resilience;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use crate::harness::{Area, Format};
+
+/// All there is, in the order in which it is run.
+const AREAS: &[Area] = &[ratelimit::AREA, resilience::AREA];
+
+fn main() -> ExitCode {
+    let mut format = Format::Lines;
+    let mut wanted = Vec::new();
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--json" => format = Format::Json,
+            name if AREAS.iter().any(|area| area.name == name) => wanted.push(argument),
+            _ => {
+                let names: Vec<_> = AREAS.iter().map(|area| area.name).collect();
+                let mut err = io::stderr().lock();
+                // If this cannot be written, the exit code still says it.
+                let _ = writeln!(err, "usage: benches [--json] [{}]...", names.join("|"));
+                return ExitCode::from(2);
+            }
+        }
+    }
+    let areas = AREAS
+        .iter()
+        .filter(|area| wanted.is_empty() || wanted.iter().any(|name| name == area.name));
+    for area in areas {
+        if let Err(error) = area.run(format, &mut io::stdout().lock()) {
+            let _ = writeln!(io::stderr().lock(), "{}: {error}", area.name);
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}

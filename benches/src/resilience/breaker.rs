@@ -1,0 +1,182 @@
+//! A call that is answered at once, through a breaker that is closed.
+//!
+//! Rows of a handle guard a future that is given; rows of a layer guard a service.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::time::Duration;
+
+use failsafe::futures::CircuitBreaker;
+use failsafe::{backoff, failure_policy};
+use futures_util::FutureExt;
+use pm_resilience::breaker::{Breaker, BreakerLayer, BreakerSettings};
+use pm_resilience::{Error, Outcome};
+use recloser::{AsyncRecloser, Recloser};
+use tower::{Layer, Service, service_fn};
+use tower_resilience_circuitbreaker::{CircuitBreakerConfigBuilder, CircuitBreakerLayer};
+
+use crate::harness::{Race, Rounds, Threads, Work};
+
+const CALLS: u64 = 1 << 20;
+const OPEN_FOR: Duration = Duration::from_secs(30);
+
+pub(super) fn consecutive() -> Race {
+    let (ours, recloser, failsafe) = (breaker(settings()), recloser(), failsafe_consecutive());
+    Race::new(Rounds::new(CALLS, move |round| guarded(&ours, round)))
+        .against(
+            "recloser",
+            Rounds::new(CALLS, move |round| reclosed(&recloser, round)),
+        )
+        .at_most(0.4)
+        .against(
+            "failsafe",
+            Rounds::new(CALLS, move |round| safe(&failsafe, round)),
+        )
+}
+
+pub(super) fn consecutive_layer() -> Race {
+    let peer = CircuitBreakerLayer::builder().consecutive_failures(5);
+    Race::new(calls(ours(settings())))
+        .against("tower-resilience-circuitbreaker", calls(theirs(peer)))
+}
+
+pub(super) fn rate() -> Race {
+    let (ours, recloser, failsafe) = (breaker(rates()), recloser(), failsafe_rate());
+    Race::new(Rounds::new(CALLS, move |round| guarded(&ours, round)))
+        .against(
+            "recloser",
+            Rounds::new(CALLS, move |round| reclosed(&recloser, round)),
+        )
+        .at_most(1.0)
+        .against(
+            "failsafe",
+            Rounds::new(CALLS, move |round| safe(&failsafe, round)),
+        )
+}
+
+pub(super) fn rate_layer() -> Race {
+    let peer = CircuitBreakerLayer::builder().sliding_window_size(100);
+    Race::new(calls(ours(rates()))).against("tower-resilience-circuitbreaker", calls(theirs(peer)))
+}
+
+pub(super) fn slow_call() -> Race {
+    let second = Duration::from_secs(1);
+    let settings = rates().with_slow_calls(0.5, second);
+    let peer = CircuitBreakerLayer::builder()
+        .sliding_window_size(100)
+        .slow_call_duration_threshold(second)
+        .slow_call_rate_threshold(0.5);
+    Race::new(calls(ours(settings)))
+        .against("tower-resilience-circuitbreaker", calls(theirs(peer)))
+        .at_most(0.3)
+}
+
+pub(super) fn on_two_threads() -> Race {
+    let (ours, recloser, failsafe) = (breaker(settings()), recloser(), failsafe_consecutive());
+    Race::new(Threads::new(2, CALLS, move |round| guarded(&ours, round)))
+        .against(
+            "recloser",
+            Threads::new(2, CALLS, move |round| reclosed(&recloser, round)),
+        )
+        .against(
+            "failsafe",
+            Threads::new(2, CALLS, move |round| safe(&failsafe, round)),
+        )
+}
+
+/// Five in a row.
+fn settings() -> BreakerSettings {
+    BreakerSettings::new()
+}
+
+/// Half of the last 100 calls.
+fn rates() -> BreakerSettings {
+    settings()
+        .with_consecutive_failures(0)
+        .with_failure_rate(0.5)
+}
+
+fn breaker(settings: BreakerSettings) -> Breaker {
+    Breaker::new("bench", settings).expect("valid settings")
+}
+
+fn guarded(breaker: &Breaker, round: u64) -> u64 {
+    let call = async {
+        let permit = breaker.try_acquire()?;
+        let result = answer(round).await;
+        permit.settle(if result.is_ok() {
+            Outcome::Success
+        } else {
+            Outcome::Failure
+        });
+        result.map_err(Error::Inner)
+    };
+    at_once(call)
+}
+
+/// Half of the last 100 calls, too: it knows nothing else.
+fn recloser() -> AsyncRecloser {
+    let recloser = Recloser::custom().error_rate(0.5).closed_len(100);
+    AsyncRecloser::from(recloser.open_wait(OPEN_FOR).build())
+}
+
+fn reclosed(recloser: &AsyncRecloser, round: u64) -> u64 {
+    at_once(recloser.call(answer(round)))
+}
+
+fn failsafe_consecutive() -> impl CircuitBreaker + Sync {
+    let policy = failure_policy::consecutive_failures(5, backoff::constant(OPEN_FOR));
+    failsafe::Config::new().failure_policy(policy).build()
+}
+
+/// It has no window of calls.
+fn failsafe_rate() -> impl CircuitBreaker + Sync {
+    let policy = failure_policy::success_rate_over_time_window(
+        0.5,
+        20,
+        Duration::from_secs(10),
+        backoff::constant(OPEN_FOR),
+    );
+    failsafe::Config::new().failure_policy(policy).build()
+}
+
+fn safe(breaker: &impl CircuitBreaker, round: u64) -> u64 {
+    at_once(breaker.call(answer(round)))
+}
+
+fn answer(round: u64) -> Ready<Result<u64, Infallible>> {
+    ready(Ok(round))
+}
+
+fn ours(
+    settings: BreakerSettings,
+) -> impl Service<u64, Response = u64, Error: std::fmt::Debug> + 'static {
+    BreakerLayer::new(breaker(settings)).layer(service_fn(answer))
+}
+
+fn theirs(
+    builder: CircuitBreakerConfigBuilder<tower_resilience_circuitbreaker::DefaultClassifier>,
+) -> impl Service<u64, Response = u64, Error: std::fmt::Debug> + 'static {
+    let layer = builder.wait_duration_in_open(OPEN_FOR).build();
+    layer
+        .expect("a valid configuration")
+        .layer_fn(service_fn(answer))
+}
+
+fn calls<S>(mut service: S) -> impl Work
+where
+    S: Service<u64, Response = u64, Error: std::fmt::Debug>,
+{
+    Rounds::new(CALLS, move |round| {
+        let ready = std::future::poll_fn(|cx| service.poll_ready(cx)).now_or_never();
+        ready.expect("it is ready").expect("it is well");
+        at_once(service.call(round))
+    })
+}
+
+fn at_once<E: std::fmt::Debug>(call: impl Future<Output = Result<u64, E>>) -> u64 {
+    let answer = call
+        .now_or_never()
+        .expect("nothing in it has to be waited for");
+    answer.expect("the breaker is closed")
+}

@@ -1,0 +1,116 @@
+use arrayvec::ArrayVec;
+use pm_core::redis::{Error, Reply};
+
+use super::group::Group;
+use crate::algorithm::Gcra;
+use crate::{Charge, Charges, Decision, Outcome};
+
+/// What a script decided on the charges of one group.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) admitted: bool,
+    /// When, in microseconds of the server's clock.
+    pub(super) at: u64,
+    pub(super) parts: ArrayVec<Part, { Charges::MAX }>,
+}
+
+/// What became of one charge, in microseconds where nothing else is said.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    pub(super) fits: bool,
+    /// What the bucket owes, and the nanoseconds beyond it.
+    pub(super) debt_us: u64,
+    pub(super) debt_ns: u64,
+    /// In how long it begins to be paid back.
+    late: u64,
+    /// How much others had been given back of it.
+    pub(super) given_us: u64,
+    pub(super) given_ns: u64,
+}
+
+impl Answer {
+    /// The answer of `decide.lua` on so many charges.
+    pub(super) fn read(reply: Reply, charges: usize) -> Result<Self, Error> {
+        let mut numbers = Numbers::of(reply)?;
+        let (admitted, at) = (numbers.next()? == 1, numbers.next()?);
+        let parts: Result<_, _> = (0..charges)
+            .map(|_| {
+                Ok(Part {
+                    fits: numbers.next()? == 1,
+                    debt_us: numbers.next()?,
+                    debt_ns: numbers.next()?,
+                    late: numbers.next()?,
+                    given_us: numbers.next()?,
+                    given_ns: numbers.next()?,
+                })
+            })
+            .collect();
+        Ok(Self {
+            admitted,
+            at,
+            parts: parts?,
+        })
+    }
+
+    /// Takes over what `refund.lua` answered about these parts.
+    pub(super) fn correct(&mut self, parts: &[usize], reply: Reply) -> Result<(), Error> {
+        let mut numbers = Numbers::of(reply)?;
+        for &at in parts {
+            let (debt_us, debt_ns) = (numbers.next()?, numbers.next()?);
+            let late = numbers.next()?;
+            self.parts[at] = Part {
+                debt_us,
+                debt_ns,
+                late,
+                ..self.parts[at]
+            };
+        }
+        Ok(())
+    }
+}
+
+impl Part {
+    fn outcome(&self, charge: &Charge) -> Outcome {
+        let debt = nanos(self.debt_us).saturating_add(self.debt_ns);
+        Gcra::new(charge.quota()).answer(self.fits, debt, nanos(self.late), charge.cost())
+    }
+}
+
+/// The numbers in a reply, none of which is negative.
+struct Numbers(std::vec::IntoIter<Reply>);
+
+impl Numbers {
+    fn of(reply: Reply) -> Result<Self, Error> {
+        reply.list().map(|replies| Self(replies.into_iter()))
+    }
+
+    fn next(&mut self) -> Result<u64, Error> {
+        let number = self.0.next().unwrap_or(Reply::Nil).integer()?;
+        u64::try_from(number).map_err(|_| Error::Unexpected)
+    }
+}
+
+const fn nanos(micros: u64) -> u64 {
+    micros.saturating_mul(1_000)
+}
+
+/// The decision that follows from the answers of all its groups. One that is not known is not
+/// there.
+pub(super) fn decision(groups: &[Group], answers: &[Option<Answer>]) -> Decision {
+    let mut outcomes = [Outcome::unknown(); Charges::MAX];
+    let mut admitted = true;
+    for (group, answer) in groups.iter().zip(answers) {
+        let Some(answer) = answer else { continue };
+        admitted &= answer.admitted;
+        for (member, part) in group.members.iter().zip(&answer.parts) {
+            outcomes[member.place] = part.outcome(&member.charge);
+        }
+    }
+    let charges = groups.iter().map(|group| group.members.len()).sum();
+    let outcomes = outcomes.into_iter().take(charges);
+    if admitted {
+        Decision::admitted(outcomes)
+    } else {
+        Decision::refused(outcomes)
+    }
+}

@@ -1,0 +1,52 @@
+//! Letting requests in, or answering that there is too much to do: the server's side of
+//! [`Bulkhead`], [`Limit`](crate::Limit) and [`Shed`](crate::Shed).
+//!
+//! | layer | lets in | reads from the request |
+//! | --- | --- | --- |
+//! | [`BulkheadAdmissionLayer`] | a fixed number, others wait as its settings say | |
+//! | [`LimitLayer`] | as many as the limit has found to be right | |
+//! | [`ShedLayer`] | the same, what matters most to the last | its [`Priority`](crate::Priority), an extension |
+//!
+//! All are one [`AdmissionLayer`]. It is ready when the inner service is and decides when it is called:
+//! an idle connection holds nothing. A refusal is answered with a problem (503 and `Retry-After`), which
+//! one function makes: [`AdmissionLayer::on_refusal`]. The error type of the inner service stays.
+//!
+//! **When a permit is freed**: when the body of the response has ended, has failed or is dropped; at
+//! once if the inner service fails, panics, or nobody waits for the response any more. For a limit, a
+//! response that lasts (`101 Switching Protocols`, `text/event-stream`) frees it when its head is there:
+//! what waits for events takes no part in the work that is limited.
+//!
+//! **What a limit learns** from a response: how long its head took. 503 and 504 count as lost; other
+//! server errors say nothing.
+//!
+//! ```
+//! use pm_resilience::{Limit, LimitLayer, LimitSettings, Shed, ShedLayer, ShedSettings};
+//!
+//! let limit = Limit::new("api", LimitSettings::default())?;
+//! let layer = LimitLayer::new(limit.clone());
+//! let by_priority = ShedLayer::new(Shed::new(limit, ShedSettings::default())?);
+//! # Ok::<(), pm_core::reload::InvalidSetting>(())
+//! ```
+
+mod body;
+mod future;
+mod gate;
+mod layer;
+mod service;
+
+use crate::{Bulkhead, Limit, Shed};
+
+pub use self::body::PermitBody;
+pub use self::future::ResponseFuture;
+pub use self::gate::Gate;
+pub use self::layer::{AdmissionLayer, problem};
+pub use self::service::Admission;
+
+/// Lets in a fixed number of requests. The permit is the whole request's, whatever it answers.
+pub type BulkheadAdmissionLayer = AdmissionLayer<Bulkhead>;
+
+/// Lets in as many requests as the limit has found to be right.
+pub type LimitLayer = AdmissionLayer<Limit>;
+
+/// Lets in as many requests as the limit has found to be right, by priority.
+pub type ShedLayer = AdmissionLayer<Shed>;

@@ -1,0 +1,124 @@
+use std::time::Duration;
+
+use pm_core::Tick;
+
+use super::probe::NoLoad;
+use super::window::Window;
+use super::{LimitSettings, Rule};
+
+/// What the limit should be: what was seen and the time in, a number out.
+#[derive(Debug)]
+pub(super) struct Estimate {
+    limit: f64,
+    window: Window,
+    no_load: NoLoad,
+}
+
+/// A call that has ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    pub(super) began: Tick,
+    /// None if it was lost.
+    pub(super) latency: Option<Duration>,
+    /// How many were under way, itself included.
+    pub(super) in_flight: u64,
+}
+
+impl Estimate {
+    pub(super) fn new(settings: &LimitSettings, now: Tick) -> Self {
+        let limit = f64::from(settings.initial);
+        Self {
+            limit,
+            window: Window::new(now),
+            no_load: NoLoad::new(now, limit),
+        }
+    }
+
+    /// The limit as it is.
+    pub(super) fn limit(&self) -> u64 {
+        self.limit as u64
+    }
+
+    /// How many are let in: the limit, or fewer while a probe is under way.
+    pub(super) fn ceiling(&self) -> u64 {
+        self.no_load
+            .ceiling()
+            .map_or(self.limit(), |probe| probe.min(self.limit()))
+    }
+
+    /// Stays, as far as it may.
+    pub(super) fn keep_within(&mut self, settings: &LimitSettings) {
+        self.limit = settings.clamp(self.limit);
+    }
+
+    pub(super) fn take(&mut self, sample: Sample, now: Tick, settings: &LimitSettings) {
+        self.window.add(sample.latency, sample.in_flight);
+        if let Rule::Gradient { probe_every, .. } = settings.rule {
+            if let Some(latency) = sample.latency {
+                self.no_load.sample(sample.began, latency);
+            }
+            let enough = settings.samples;
+            let wanted = enough.saturating_mul(5).max(self.limit as u32);
+            let in_flight = sample.in_flight.saturating_sub(1);
+            self.no_load
+                .pass(now, self.limit, in_flight, (wanted, enough), probe_every);
+        }
+        if !self.window.is_full(now, settings) {
+            return;
+        }
+        let window = std::mem::replace(&mut self.window, Window::new(now));
+        let wanted = match settings.rule {
+            Rule::Gradient { tolerance, .. } => self.by_gradient(&window, now, tolerance, settings),
+            Rule::Aimd { slow, decrease } => self.by_steps(&window, slow, decrease),
+        };
+        self.limit = settings.clamp(wanted);
+    }
+
+    fn by_gradient(
+        &mut self,
+        window: &Window,
+        now: Tick,
+        tolerance: f64,
+        settings: &LimitSettings,
+    ) -> f64 {
+        let used = self.is_used(window);
+        let gradient = match window.latency() {
+            Some(latency) => {
+                if !used {
+                    self.no_load.saw_idle(latency);
+                }
+                (tolerance * self.no_load.or_guess(latency, now) / latency).min(1.0)
+            }
+            None => 1.0,
+        };
+        let kept = (gradient * (1.0 - window.loss())).max(settings.steepest);
+        // Less is let in by intention: that nothing queues says nothing about the limit.
+        if self.no_load.ceiling().is_some() {
+            return self.limit;
+        }
+        // A small queue, so that nobody is idle who could work, and so that there is a way up.
+        let headroom = if used {
+            (self.limit.sqrt() / 2.0).max(1.0)
+        } else {
+            0.0
+        };
+        self.limit * kept + headroom
+    }
+
+    fn by_steps(&self, window: &Window, slow: Duration, decrease: f64) -> f64 {
+        let is_slow = window
+            .latency()
+            .is_none_or(|latency| latency > slow.as_secs_f64());
+        if is_slow || window.loss() > 0.0 {
+            self.limit * decrease
+        } else if self.is_used(window) {
+            self.limit + 1.0
+        } else {
+            self.limit
+        }
+    }
+
+    fn is_used(&self, window: &Window) -> bool {
+        window.most as f64 >= self.limit / 2.0
+    }
+}

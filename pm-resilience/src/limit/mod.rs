@@ -1,0 +1,46 @@
+//! As many at the same time as can be done well, found out while it runs.
+//!
+//! A fixed limit is right for one machine and one load. A [`Limit`] watches how long calls take and
+//! whether they are lost, and moves:
+//!
+//! * [`Rule::Gradient`], the default, compares latency with that of an idle service: what is longer
+//!   was spent in a queue, and the limit shrinks by that share. What an idle service takes is found out
+//!   again and again, at moments of a jitter, by letting in less for a moment.
+//! * [`Rule::Aimd`] adds a little while latency is below a bound that you know, and takes a share away
+//!   when it is not, or when a call was lost.
+//!
+//! Both look at windows of time, not at calls: at most one decrease a window, and none by a window that
+//! says too little. The limit grows only while at least half of it is in use. A call that timed out,
+//! or failed, is lost; a long stream counts until its head is there.
+//!
+//! ```
+//! use pm_resilience::Outcome;
+//! use pm_resilience::limit::{Limit, LimitSettings};
+//!
+//! let limit = Limit::new("search", LimitSettings::default())?;
+//! let permit = limit.try_acquire()?;
+//! // ... the call ...
+//! permit.settle(Outcome::Success);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! For a server: [`LimitLayer`](crate::admission::LimitLayer), and with priorities
+//! [`shed`](crate::shed).
+
+mod estimate;
+#[allow(
+    clippy::module_inception,
+    reason = "the noun that the folder is named after"
+)]
+mod limit;
+#[cfg(all(test, pm_loom))]
+mod loom_tests;
+mod permit;
+mod probe;
+mod settings;
+mod slots;
+mod window;
+
+pub use self::limit::Limit;
+pub use self::permit::Permit;
+pub use self::settings::{LimitSettings, Rule};

@@ -1,0 +1,141 @@
+use std::time::Duration;
+
+use pm_core::reload::InvalidSetting;
+
+/// How a limit finds out. Plain data; with the feature `serde`, times are written like `250ms`.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct LimitSettings {
+    /// What it starts with. 20 by default.
+    pub initial: u32,
+    /// It never falls below this. 1 by default.
+    pub min: u32,
+    /// It never rises above this. 1,000 by default.
+    pub max: u32,
+    /// How it moves. By gradient, by default.
+    pub rule: Rule,
+    /// How long is watched before it moves, at least; never less than a call takes. 100 ms by default.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    pub window: Duration,
+    /// How many calls are watched before it moves, at least. 10 by default.
+    pub samples: u32,
+    /// What the gradient multiplies it by at worst, in one window: above 0 and below 1. 0.5 by
+    /// default.
+    pub steepest: f64,
+    /// A call that is given up after this time is lost; one that is given up earlier says nothing. 1 s
+    /// by default.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    pub lost_after: Duration,
+}
+
+/// How a limit moves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+#[non_exhaustive]
+pub enum Rule {
+    /// By latency, compared with that of an idle service.
+    Gradient {
+        /// How many times longer than that is still no queue: 1 or more. 1.03 by default.
+        tolerance: f64,
+        /// How often the latency of an idle service is found out again, give or take a quarter. 5 s by
+        /// default.
+        #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+        probe_every: Duration,
+    },
+    /// Additive increase, multiplicative decrease.
+    Aimd {
+        /// A window whose calls took longer than this on average was too much.
+        #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+        slow: Duration,
+        /// What it then is multiplied by: above 0 and below 1.
+        decrease: f64,
+    },
+}
+
+impl LimitSettings {
+    pub(super) fn check(&self) -> Result<(), InvalidSetting> {
+        let invalid =
+            |field: &'static str, reason: &'static str| Err(InvalidSetting::new(field, reason));
+        let share = |share: f64| share > 0.0 && share < 1.0;
+        if self.min == 0 {
+            return invalid("min", "at least 1, else it could never rise again");
+        }
+        if self.max < self.min {
+            return invalid("max", "at least as much as `min`");
+        }
+        if !(self.min..=self.max).contains(&self.initial) {
+            return invalid("initial", "from `min` to `max`");
+        }
+        if self.window.is_zero() {
+            return invalid("window", "longer than nothing");
+        }
+        if self.samples == 0 {
+            return invalid("samples", "at least 1");
+        }
+        if !share(self.steepest) {
+            return invalid("steepest", "above 0 and below 1");
+        }
+        match self.rule {
+            Rule::Gradient { tolerance, .. } if !(1.0..=10.0).contains(&tolerance) => {
+                invalid("rule.tolerance", "from 1 to 10")
+            }
+            Rule::Gradient { probe_every, .. } if probe_every < self.window => {
+                invalid("rule.probe_every", "at least as long as `window`")
+            }
+            Rule::Aimd { slow, .. } if slow.is_zero() => {
+                invalid("rule.slow", "longer than nothing")
+            }
+            Rule::Aimd { decrease, .. } if !share(decrease) => {
+                invalid("rule.decrease", "above 0 and below 1")
+            }
+            Rule::Gradient { .. } | Rule::Aimd { .. } => Ok(()),
+        }
+    }
+
+    pub(super) fn clamp(&self, limit: f64) -> f64 {
+        limit.clamp(f64::from(self.min), f64::from(self.max))
+    }
+}
+
+impl Rule {
+    /// By latency, compared with that of an idle service.
+    #[must_use]
+    pub const fn gradient() -> Self {
+        Self::Gradient {
+            tolerance: 1.03,
+            probe_every: Duration::from_secs(5),
+        }
+    }
+
+    /// Additive increase, and a tenth less when a window took longer than `slow` on average.
+    #[must_use]
+    pub const fn aimd(slow: Duration) -> Self {
+        Self::Aimd {
+            slow,
+            decrease: 0.9,
+        }
+    }
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        Self {
+            initial: 20,
+            min: 1,
+            max: 1_000,
+            rule: Rule::gradient(),
+            window: Duration::from_millis(100),
+            samples: 10,
+            steepest: 0.5,
+            lost_after: Duration::from_secs(1),
+        }
+    }
+}

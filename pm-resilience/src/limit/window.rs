@@ -1,0 +1,60 @@
+use std::time::Duration;
+
+use pm_core::Tick;
+
+use super::LimitSettings;
+
+/// What was seen since the limit last moved.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    began: Tick,
+    nanos: u128,
+    answered: u64,
+    lost: u64,
+    /// Most calls under way at the same time.
+    pub(super) most: u64,
+}
+
+impl Window {
+    pub(super) const fn new(began: Tick) -> Self {
+        Self {
+            began,
+            nanos: 0,
+            answered: 0,
+            lost: 0,
+            most: 0,
+        }
+    }
+
+    /// A call took so long; or none, if it was lost.
+    pub(super) fn add(&mut self, latency: Option<Duration>, in_flight: u64) {
+        match latency {
+            Some(latency) => {
+                self.answered += 1;
+                self.nanos += latency.as_nanos();
+            }
+            None => self.lost += 1,
+        }
+        self.most = self.most.max(in_flight);
+    }
+
+    /// Whether it says enough. A window shorter than a call would judge by calls that began under
+    /// another limit.
+    pub(super) fn is_full(&self, now: Tick, settings: &LimitSettings) -> bool {
+        let call = self
+            .latency()
+            .map_or(Duration::ZERO, Duration::from_secs_f64);
+        now >= self.began + settings.window.max(call)
+            && self.answered + self.lost >= u64::from(settings.samples)
+    }
+
+    /// The mean latency of what was answered, in seconds.
+    pub(super) fn latency(&self) -> Option<f64> {
+        (self.answered > 0).then(|| self.nanos as f64 / self.answered as f64 / 1e9)
+    }
+
+    /// Which share was lost.
+    pub(super) fn loss(&self) -> f64 {
+        self.lost as f64 / (self.answered + self.lost).max(1) as f64
+    }
+}

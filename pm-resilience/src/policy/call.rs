@@ -1,0 +1,122 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use pm_core::StaleSource;
+
+use super::OrStale;
+use super::core::{Guarded, Task};
+use super::hold::{Lent, Parts};
+use crate::{Classify, Error};
+
+pin_project! {
+    /// A call under a [`Policy`](super::Policy): its answer, or one flat [`Error`].
+    #[must_use = "futures do nothing unless awaited"]
+    pub struct Call<'p, C, M, F> {
+        task: Task,
+        make: M,
+        #[pin]
+        guarded: Guarded<Lent<'p, C>, F>,
+    }
+}
+
+impl<'p, C, M, F> Call<'p, C, M, F> {
+    pub(super) const fn new(parts: &'p Parts<C>, task: Task, make: M) -> Self {
+        Self {
+            task,
+            make,
+            guarded: Guarded::new(Lent(parts), None),
+        }
+    }
+
+    /// It may be repeated: twice is the same as once.
+    pub const fn idempotent(mut self) -> Self {
+        self.task.repeatable = true;
+        self
+    }
+}
+
+impl<C, M, F, T, E> Future for Call<'_, C, M, F>
+where
+    C: Classify<T, E>,
+    M: FnMut() -> F,
+    F: Future<Output = Result<T, E>>,
+{
+    type Output = Result<T, Error<E>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        this.guarded.poll(cx, *this.task, |_| (this.make)())
+    }
+}
+
+impl<C, M, F> fmt::Debug for Call<'_, C, M, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("policy", &self.guarded.hold().name)
+            .field("task", &self.task)
+            .finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// A [`Call`] that reads: it may be repeated, and stale data may do.
+    #[must_use = "futures do nothing unless awaited"]
+    pub struct Read<'p, C, M, F> {
+        #[pin]
+        call: Call<'p, C, M, F>,
+    }
+}
+
+impl<'p, C, M, F> Read<'p, C, M, F> {
+    pub(super) const fn new(call: Call<'p, C, M, F>) -> Self {
+        Self { call }
+    }
+
+    /// What `source` still has for `key`, if that is not older than `max_age`, where there is no
+    /// answer: the call was rejected, took too long, or failed. An error that is not a failure, such
+    /// as that there is no such thing, stays what it is.
+    ///
+    /// So many may ask the source at the same time as
+    /// [`stale_at_most`](super::PolicyBuilder::stale_at_most) says; their permit is freed when it
+    /// has answered. Costs an allocation where it is asked, and nothing else does.
+    pub const fn or_stale<'s, S, K, T, E>(
+        self,
+        source: &'s S,
+        key: &'s K,
+        max_age: Duration,
+    ) -> OrStale<'p, 's, C, M, F, S, K, T, E>
+    where
+        F: Future<Output = Result<T, E>>,
+        S: StaleSource<K, T> + ?Sized,
+        K: ?Sized,
+    {
+        OrStale::new(self, source, key, max_age)
+    }
+
+    pub(super) const fn parts(&self) -> &'p Parts<C> {
+        self.call.guarded.hold().0
+    }
+}
+
+impl<C, M, F, T, E> Future for Read<'_, C, M, F>
+where
+    C: Classify<T, E>,
+    M: FnMut() -> F,
+    F: Future<Output = Result<T, E>>,
+{
+    type Output = Result<T, Error<E>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().call.poll(cx)
+    }
+}
+
+impl<C, M, F> fmt::Debug for Read<'_, C, M, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.call.fmt(f)
+    }
+}

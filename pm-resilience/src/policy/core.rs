@@ -1,0 +1,183 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use pm_core::Tick;
+use pm_core::clock::Sleep;
+
+use super::hold::Hold;
+use crate::breaker::Permit;
+use crate::slow_log::Operation;
+use crate::timeout::Timed;
+use crate::{Class, Classify, Deadline, Error, Outcome, Pattern, Reason, Rejection};
+
+/// What is called, as far as the policy cares.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Task {
+    pub(super) operation: &'static str,
+    pub(super) class: Class,
+    pub(super) repeatable: bool,
+}
+
+pin_project! {
+    /// One operation on its way through a policy. All of the logic is here; who makes the attempts
+    /// is told with each poll.
+    pub(super) struct Guarded<H: Hold, F> {
+        hold: H,
+        deadline: Option<Deadline>,
+        began: Option<Tick>,
+        attempt: u32,
+        #[pin]
+        state: State<H, F>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<H: Hold, F> {
+        Begun,
+        Attempting {
+            #[pin]
+            timed: Timed<F>,
+            curtailed: bool,
+            // Behind the attempt, because fields are dropped in this order. Gone with its end.
+            permit: Option<Permit<H>>,
+        },
+        Waiting {
+            #[pin]
+            sleep: Sleep,
+        },
+        Done,
+    }
+}
+
+impl<H: Hold, F> Guarded<H, F> {
+    /// Under this deadline, or under the one that is current when it is polled first.
+    pub(super) const fn new(hold: H, deadline: Option<Deadline>) -> Self {
+        Self {
+            hold,
+            deadline,
+            began: None,
+            attempt: 0,
+            state: State::Begun,
+        }
+    }
+
+    pub(super) const fn hold(&self) -> &H {
+        &self.hold
+    }
+}
+
+impl<H, F, T, E> Guarded<H, F>
+where
+    H: Hold,
+    H::Classifier: Classify<T, E>,
+    F: Future<Output = Result<T, E>>,
+{
+    /// `make` is called for each attempt, with what the deadline leaves it if there is one.
+    pub(super) fn poll(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        task: Task,
+        mut make: impl FnMut(Option<Duration>) -> F,
+    ) -> Poll<Result<T, Error<E>>> {
+        let mut this = self.project();
+        let result = loop {
+            match this.state.as_mut().project() {
+                StateProj::Begun => {
+                    *this.deadline = earlier(*this.deadline, Deadline::current());
+                    if this.hold.slow_log.is_some() {
+                        *this.began = Some(this.hold.clock.now());
+                    }
+                    if let Some(retry) = &this.hold.retry {
+                        retry.begin();
+                    }
+                }
+                StateProj::Waiting { sleep } => ready!(sleep.poll(cx)),
+                StateProj::Attempting {
+                    timed,
+                    curtailed,
+                    permit,
+                } => {
+                    let Poll::Ready(result) = timed.poll(cx) else {
+                        if let Some(permit) = permit {
+                            permit.waiting();
+                        }
+                        return Poll::Pending;
+                    };
+                    let permit = permit.take().expect("an attempt ends once");
+                    let (outcome, result) = match result {
+                        Ok(result) => {
+                            let outcome = this.hold.classify.classify(result.as_ref());
+                            permit.settle(outcome);
+                            (outcome, result.map_err(Error::Inner))
+                        }
+                        Err(timed_out) => {
+                            permit.timed_out();
+                            let outcome = match *curtailed {
+                                true => Outcome::Ignored,
+                                false => Outcome::retryable(),
+                            };
+                            (outcome, Err(Error::TimedOut(timed_out)))
+                        }
+                    };
+                    let again = this.hold.retry.as_ref().filter(|_| task.repeatable);
+                    let again = again.and_then(|retry| {
+                        let decision = retry.decide(*this.attempt, outcome, *this.deadline);
+                        decision.ok().map(|again| retry.clock().sleep_until(again))
+                    });
+                    let Some(sleep) = again else { break result };
+                    this.state.set(State::Waiting { sleep });
+                    continue;
+                }
+                StateProj::Done => panic!("polled after it was done"),
+            }
+
+            let mut after = this.hold.timeout.of(task.class);
+            let now = this.deadline.map(|_| this.hold.clock.now());
+            let left = this
+                .deadline
+                .zip(now)
+                .map(|(deadline, now)| deadline.remaining(now));
+            if left.is_some_and(|left| left.is_zero()) {
+                let name = Arc::clone(&this.hold.name);
+                let passed = Rejection::new(name, Pattern::Deadline, Reason::DeadlinePassed);
+                break Err(passed.into());
+            }
+            let mut permit = match Permit::try_acquire(this.hold.clone()) {
+                Ok(permit) => permit,
+                Err(rejection) => break Err(rejection.into()),
+            };
+            let curtailed = left.is_some_and(|left| left < after);
+            if let Some(left) = left.filter(|_| curtailed) {
+                permit.curtail();
+                after = left;
+            }
+            *this.attempt += 1;
+            let inner = make(left.map(|_| after));
+            this.state.set(State::Attempting {
+                timed: Timed::new(inner, task.class, after, this.hold.clock.clone()),
+                curtailed,
+                permit: Some(permit),
+            });
+        };
+        this.state.set(State::Done);
+        if let Some((log, began)) = this.hold.slow_log.as_ref().zip(*this.began) {
+            let took = this.hold.clock.now().saturating_duration_since(began);
+            let operation = Operation::new(task.operation, task.class, took);
+            let breaker = this.hold.breaker.state();
+            log.note(&operation.attempt(*this.attempt).breaker(breaker));
+        }
+        Poll::Ready(result)
+    }
+}
+
+fn earlier(one: Option<Deadline>, other: Option<Deadline>) -> Option<Deadline> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}

@@ -1,0 +1,61 @@
+//! The whole stack as one object: how one dependency is called.
+//!
+//! ```
+//! use std::time::Duration;
+//! use pm_resilience::{BreakerSettings, Error, Policy, RetrySettings, Timeouts};
+//!
+//! # #[derive(Debug)] struct NotThere;
+//! # async fn user(id: u64) -> Result<String, NotThere> { if id == 7 { Ok("ada".into()) } else { Err(NotThere) } }
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let ms = Duration::from_millis;
+//! let db = Policy::named("postgres")
+//!     .timeouts(Timeouts::new().read(ms(800)).write(ms(2_000)))
+//!     .breaker(BreakerSettings::new())
+//!     .retry(RetrySettings::exponential(ms(50), ms(1_000)).attempts(3))
+//!     .slow_log(ms(100))
+//!     .build()?;
+//!
+//! match db.read("user.get", || user(7)).await {
+//!     Ok(name) => assert_eq!(name, "ada"),
+//!     Err(Error::Rejected(rejection)) => println!("not called: {rejection}"),
+//!     Err(Error::TimedOut(timed_out)) => println!("{timed_out}"),
+//!     Err(Error::Inner(error)) => println!("failed: {error:?}"),
+//!     Err(_) => println!("what a later version may add"),
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! The order is fixed, from the outside in:
+//!
+//! | | what | why there |
+//! | --- | --- | --- |
+//! | 1 | slow log, `or_stale` | they look at the operation as a whole |
+//! | 2 | deadline | nothing is begun that nobody waits for |
+//! | 3 | retry and budget | each attempt asks the breaker anew |
+//! | 4 | breaker | it sees every attempt, and its rejections are not retried |
+//! | 5 | attempt time-out | inside the breaker: one that is missed is a failure |
+//!
+//! An attempt has the time of its class, or what the [`Deadline`](crate::Deadline) leaves of it. One
+//! that is cut off by a deadline which left it less is nobody's failure: it says nothing to the
+//! breaker, and is not retried.
+//!
+//! Only reads are retried, and what is marked with [`Call::idempotent`]; of HTTP requests those that
+//! [`RetryLayer`](crate::RetryLayer) would retry. A call that is ready at once allocates nothing,
+//! makes no timer, and reads the clock only for a slow log, for slow calls of the breaker, or under a
+//! deadline. The breaker's permit is settled when the head of a response is there.
+
+mod builder;
+mod call;
+mod core;
+mod handle;
+mod hold;
+mod layer;
+mod service;
+mod stale;
+
+pub use self::builder::PolicyBuilder;
+pub use self::call::{Call, Read};
+pub use self::handle::Policy;
+pub use self::layer::{OperationName, PolicyLayer};
+pub use self::service::{PolicyService, ResponseFuture};
+pub use self::stale::{OrStale, Served};

@@ -1,0 +1,113 @@
+use std::time::Duration;
+
+use pm_core::reload::InvalidSetting;
+
+/// How long those have who are dropped to be gone: each only has to be polled once more.
+pub(super) const ABORT: Duration = Duration::from_millis(100);
+
+/// How long each phase may take. Plain data; with the feature `serde`, times are
+/// written like `250ms` or `5s`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct ShutdownSettings {
+    /// All that there is, from the signal to the end: as long as whoever sent the signal waits
+    /// before it kills. 30 s by default, as Kubernetes does.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    pub budget: Duration,
+    /// How long it goes on serving, not ready any more, until load balancers have noticed. 5 s by
+    /// default.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    pub delay: Duration,
+    /// How long what is under way then has to finish. 15 s by default.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    pub drain: Duration,
+    /// How long what is still under way then has to stop, once it is asked to. 3 s by default.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    pub cancel: Duration,
+    /// How long all hooks have, together. 5 s by default.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    pub close: Duration,
+    /// Within which time clients of sockets are told to come back, each at a moment of its own. No
+    /// share of the budget: it passes elsewhere. 5 s by default.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    pub come_back_within: Duration,
+}
+
+impl ShutdownSettings {
+    /// How long it takes at most: all phases, and 100 ms for those who are dropped to be gone.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        [self.drain, self.cancel, ABORT, self.close]
+            .into_iter()
+            .fold(self.delay, Duration::saturating_add)
+    }
+
+    /// Whether it fits: all phases into the budget, and what hooks were promised into `close`.
+    pub(super) fn check(&self, promised: Duration) -> Result<(), InvalidSetting> {
+        let longest = self.longest();
+        if longest > self.budget {
+            let Self { budget, .. } = self;
+            return Err(InvalidSetting::new(
+                "budget",
+                format!(
+                    "delay, drain, cancel, 0.1 s to abort, and close are {longest:?} in all, more \
+                     than {budget:?}: shorten one, or wait longer before the process is killed"
+                ),
+            ));
+        }
+        if promised > self.close {
+            let Self { close, .. } = self;
+            return Err(InvalidSetting::new(
+                "close",
+                format!("the hooks were promised {promised:?} in all, more than {close:?}"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Default for ShutdownSettings {
+    fn default() -> Self {
+        Self {
+            budget: Duration::from_secs(30),
+            delay: Duration::from_secs(5),
+            drain: Duration::from_secs(15),
+            cancel: Duration::from_secs(3),
+            close: Duration::from_secs(5),
+            come_back_within: Duration::from_secs(5),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_fits_into_thirty_seconds() {
+        let settings = ShutdownSettings::default();
+        assert_eq!(settings.check(Duration::ZERO), Ok(()));
+        assert!(settings.longest() <= Duration::from_secs(30));
+    }
+
+    #[test]
+    fn phases_that_do_not_fit_name_the_budget() {
+        let settings = ShutdownSettings {
+            drain: Duration::MAX,
+            ..ShutdownSettings::default()
+        };
+        let refused = settings.check(Duration::ZERO).unwrap_err();
+        assert_eq!(refused.field(), "budget");
+    }
+
+    #[test]
+    fn more_than_there_is_for_hooks_is_refused() {
+        let settings = ShutdownSettings::default();
+        let refused = settings.check(Duration::from_secs(6)).unwrap_err();
+        assert_eq!(refused.field(), "close");
+    }
+}

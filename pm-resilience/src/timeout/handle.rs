@@ -1,0 +1,97 @@
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use pm_core::Clock;
+use pm_core::reload::InvalidSetting;
+
+use super::{Run, Timed, TimeoutLayer, Timeouts};
+use crate::Class;
+
+/// Time-outs by class; see the [module documentation](super).
+///
+/// A handle: clones are the same settings.
+#[derive(Clone)]
+pub struct Timeout(Arc<Shared>);
+
+struct Shared {
+    name: Arc<str>,
+    settings: ArcSwap<Timeouts>,
+    clock: Clock,
+}
+
+impl Timeout {
+    /// Time-outs by these settings.
+    ///
+    /// # Errors
+    ///
+    /// If a setting is not valid; the error names it.
+    pub fn new(name: impl Into<Arc<str>>, settings: Timeouts) -> Result<Self, InvalidSetting> {
+        settings.check()?;
+        Ok(Self::build(name.into(), settings, Clock::system()))
+    }
+
+    /// The same settings in a handle of its own, by another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        let settings = Timeouts::clone(&self.0.settings.load());
+        Self::build(Arc::clone(&self.0.name), settings, clock)
+    }
+
+    fn build(name: Arc<str>, settings: Timeouts, clock: Clock) -> Self {
+        Self(Arc::new(Shared {
+            name,
+            settings: ArcSwap::from_pointee(settings),
+            clock,
+        }))
+    }
+
+    /// The name in logs.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The time that a call of this class has.
+    #[must_use]
+    pub fn of(&self, class: Class) -> Duration {
+        self.0.settings.load().of(class)
+    }
+
+    /// Waits for `inner` for as long as its class may take, then drops it.
+    ///
+    /// Allocates nothing, and nothing but the settings is read if `inner` is ready at once.
+    /// Cancel-safe if `inner` is.
+    pub fn run<F: Future>(&self, class: Class, inner: F) -> Run<F> {
+        let clock = self.0.clock.clone();
+        Run::new(Timed::new(inner, class, self.of(class), clock))
+    }
+
+    /// The layer whose services time each request, in the class that `class_of` says: for HTTP
+    /// [`ByMethod`](crate::ByMethod), else a [`Class`] or a function.
+    pub fn layer<K>(&self, class_of: K) -> TimeoutLayer<K> {
+        TimeoutLayer::new(self.clone(), class_of)
+    }
+
+    /// Changes the settings, for calls that begin from now on.
+    ///
+    /// # Errors
+    ///
+    /// If a setting is not valid; the error names it, and nothing has changed.
+    pub fn reload(&self, settings: Timeouts) -> Result<(), InvalidSetting> {
+        settings.check()?;
+        self.0.settings.store(Arc::new(settings));
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Timeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timeout")
+            .field("name", &self.0.name)
+            .field("settings", &self.0.settings.load())
+            .finish_non_exhaustive()
+    }
+}

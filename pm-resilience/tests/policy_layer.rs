@@ -1,0 +1,194 @@
+//! A policy as the layer of an HTTP client.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use pm_core::{Clock, ManualTime};
+use pm_resilience::breaker::State;
+use pm_resilience::classify::Http;
+use pm_resilience::deadline::X_TIMEOUT_MS;
+use pm_resilience::retry::{Jitter, ReplayBody};
+use pm_resilience::{BreakerSettings, Deadline, Error, Policy, RetrySettings, Timeouts};
+use pm_testing::{ProbeError, ServiceProbe, drive};
+use tower::{Layer, Service, ServiceExt};
+
+const MS: Duration = Duration::from_millis(1);
+
+type Outgoing = Request<ReplayBody<Full<Bytes>>>;
+
+fn policy() -> (Policy<Http>, Clock, ManualTime) {
+    let (clock, time) = Clock::manual();
+    let retry = RetrySettings::exponential(10 * MS, 10 * MS).jitter(Jitter::None);
+    let policy = Policy::named("orders")
+        .timeouts(Timeouts::new().read(100 * MS).write(200 * MS))
+        .breaker(BreakerSettings::new())
+        .retry(retry)
+        .classify(Http::new())
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    (policy, clock, time)
+}
+
+fn answer(status: StatusCode) -> impl Fn(Outgoing) -> Response<HeaderMap> + Send + Sync {
+    move |request| {
+        let mut response = Response::new(request.headers().clone());
+        *response.status_mut() = status;
+        response
+    }
+}
+
+fn request(method: Method) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::default());
+    *request.method_mut() = method;
+    request
+}
+
+/// Sends a request and lets time pass until it is done.
+fn send<S>(
+    service: S,
+    request: Request<Full<Bytes>>,
+    time: &ManualTime,
+) -> Result<S::Response, S::Error>
+where
+    S: Service<Request<Full<Bytes>>>,
+{
+    let mut answer = pin!(service.oneshot(request));
+    loop {
+        let mut cx = Context::from_waker(Waker::noop());
+        if let Poll::Ready(result) = answer.as_mut().poll(&mut cx) {
+            return result;
+        }
+        time.advance(MS);
+    }
+}
+
+#[test]
+fn a_503_is_retried_by_method_and_counts_for_the_breaker() {
+    let (policy, _, time) = policy();
+    let (probe, handle) = ServiceProbe::new(answer(StatusCode::SERVICE_UNAVAILABLE));
+    let send = |method| send(policy.layer().layer(probe.clone()), request(method), &time);
+    assert_eq!(
+        send(Method::POST).unwrap().status(),
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert_eq!(handle.calls(), 1);
+    assert!(send(Method::GET).is_ok());
+    assert_eq!(handle.calls(), 4);
+    assert!(send(Method::POST).is_ok());
+    assert_eq!(policy.breaker().state(), State::Open, "five in a row");
+    assert!(matches!(send(Method::GET), Err(Error::Rejected(_))));
+    assert_eq!(handle.calls(), 5);
+}
+
+#[test]
+fn a_layer_that_is_applied_for_each_request_shares_its_state() {
+    let (policy, _, time) = policy();
+    for _ in 0..5 {
+        let (probe, _) = ServiceProbe::new(answer(StatusCode::INTERNAL_SERVER_ERROR));
+        assert!(send(policy.layer().layer(probe), request(Method::POST), &time).is_ok());
+    }
+    let (probe, handle) = ServiceProbe::new(answer(StatusCode::OK));
+    let rejected = send(policy.layer().layer(probe), request(Method::GET), &time);
+    assert!(matches!(rejected, Err(Error::Rejected(_))));
+    assert_eq!(handle.calls(), 0);
+}
+
+#[test]
+fn an_attempt_tells_how_long_it_has_if_there_is_a_deadline() {
+    let (policy, clock, time) = policy();
+    let (probe, _) = ServiceProbe::new(answer(StatusCode::OK));
+    let headers = |deadline: Option<Deadline>| {
+        let mut request = request(Method::GET);
+        if let Some(deadline) = deadline {
+            request.extensions_mut().insert(deadline);
+        }
+        send(policy.layer().layer(probe.clone()), request, &time)
+            .unwrap()
+            .into_body()
+    };
+    assert!(headers(None).is_empty());
+    let far = Deadline::after(5_000 * MS, &clock);
+    assert_eq!(
+        headers(Some(far))[X_TIMEOUT_MS],
+        "100",
+        "the attempt's own time"
+    );
+    let near = Deadline::after(40 * MS, &clock);
+    assert_eq!(headers(Some(near))[X_TIMEOUT_MS], "40");
+}
+
+#[test]
+fn readiness_is_part_of_the_attempt_and_of_its_time() {
+    let (policy, _, time) = policy();
+    let (probe, handle) = ServiceProbe::new(answer(StatusCode::OK));
+    handle.hold_readiness();
+    let late = send(
+        policy.layer().layer(probe.clone()),
+        request(Method::POST),
+        &time,
+    );
+    assert!(matches!(late, Err(Error::TimedOut(_))));
+    handle.grant_readiness();
+    handle.fail_readiness();
+    let failed = send(policy.layer().layer(probe), request(Method::POST), &time);
+    assert!(matches!(failed, Err(Error::Inner(ProbeError::Readiness))));
+    assert_eq!((handle.calls(), handle.reserved()), (0, 0));
+}
+
+#[test]
+fn a_thousand_idle_services_hold_nothing() {
+    let (policy, ..) = policy();
+    let (probe, handle) = ServiceProbe::new(answer(StatusCode::OK));
+    let mut idle: Vec<_> = (0..1_000)
+        .map(|_| policy.layer().layer(probe.clone()))
+        .collect();
+    for service in &mut idle {
+        let ready = Service::<Request<Full<Bytes>>>::poll_ready(
+            service,
+            &mut Context::from_waker(Waker::noop()),
+        );
+        assert!(ready.is_ready());
+    }
+    assert_eq!((handle.readied(), handle.reserved()), (0, 0));
+    assert!(drive(policy.layer().layer(probe).oneshot(request(Method::GET))).is_ok());
+}
+
+#[test]
+fn dropping_the_answer_drops_the_attempt() {
+    let (policy, _, time) = policy();
+    let (probe, handle) = ServiceProbe::new(answer(StatusCode::OK));
+    handle.hold_answers();
+    {
+        let service = policy.layer().layer(probe);
+        let mut answer = pin!(service.oneshot(request(Method::GET)));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(answer.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(handle.in_flight(), 1);
+    }
+    assert_eq!((handle.in_flight(), handle.cancelled()), (0, 1));
+    assert_eq!(time.next_deadline(), None);
+}
+
+const _: () = {
+    const fn shareable<T: Clone + Send + Sync + 'static>() {}
+    shareable::<Policy>();
+    shareable::<pm_resilience::Budget>();
+    shareable::<pm_resilience::Retry>();
+    shareable::<pm_resilience::Timeout>();
+    shareable::<pm_resilience::Hedge>();
+    shareable::<pm_resilience::Fallback>();
+    shareable::<pm_resilience::SlowLog>();
+    shareable::<pm_resilience::PolicyLayer<Http>>();
+
+    type Probe = ServiceProbe<Outgoing, Response<()>>;
+    const fn sendable<T: Send + 'static>() {}
+    sendable::<pm_resilience::policy::ResponseFuture<Probe, Full<Bytes>, Http>>();
+    sendable::<pm_resilience::retry::ResponseFuture<Probe, Full<Bytes>, Http>>();
+};

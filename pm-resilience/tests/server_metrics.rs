@@ -1,0 +1,240 @@
+//! Every metric, by name and label, as a recorder sees it.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::future::{Future, pending};
+use std::io;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use futures_util::stream;
+use metrics::{
+    Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    with_local_recorder,
+};
+use pm_core::Clock;
+use pm_resilience::health::{Check, Health};
+use pm_resilience::shutdown::{Kind, Shutdown, ShutdownSettings, Signal};
+use pm_resilience::{
+    Bulkhead, BulkheadSettings, Limit, LimitSettings, Priority, Shed, ShedSettings, telemetry,
+};
+
+/// The series: numbers of counters, bits of gauges, numbers of samples.
+#[derive(Default)]
+struct Series(Mutex<BTreeMap<String, Arc<Number>>>);
+
+#[derive(Default)]
+struct Number(AtomicU64);
+
+impl HistogramFn for Number {
+    fn record(&self, _: f64) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Series {
+    fn number(&self, key: &Key) -> Arc<Number> {
+        let labels: Vec<_> = key
+            .labels()
+            .map(|l| format!("{}={}", l.key(), l.value()))
+            .collect();
+        let name = format!("{}{{{}}}", key.name(), labels.join(","));
+        Arc::clone(self.0.lock().unwrap().entry(name).or_default())
+    }
+
+    fn count(&self, name: &str, labels: &str) -> u64 {
+        let series = self.0.lock().unwrap();
+        let key = format!("{name}{{{labels}}}");
+        let number = series
+            .get(&key)
+            .unwrap_or_else(|| panic!("no {key} in {:?}", series.keys()));
+        number.0.load(Ordering::SeqCst)
+    }
+
+    fn gauge(&self, name: &str, labels: &str) -> f64 {
+        f64::from_bits(self.count(name, labels))
+    }
+}
+
+struct Word(Arc<Number>);
+
+impl metrics::GaugeFn for Word {
+    fn increment(&self, value: f64) {
+        self.set(f64::from_bits(self.0.0.load(Ordering::SeqCst)) + value);
+    }
+
+    fn decrement(&self, value: f64) {
+        self.increment(-value);
+    }
+
+    fn set(&self, value: f64) {
+        self.0.0.store(value.to_bits(), Ordering::SeqCst);
+    }
+}
+
+impl metrics::CounterFn for Word {
+    fn increment(&self, value: u64) {
+        self.0.0.fetch_add(value, Ordering::SeqCst);
+    }
+
+    fn absolute(&self, value: u64) {
+        self.0.0.fetch_max(value, Ordering::SeqCst);
+    }
+}
+
+impl Recorder for Series {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(Arc::new(Word(self.number(key))))
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(Arc::new(Word(self.number(key))))
+    }
+
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::from_arc(self.number(key))
+    }
+}
+
+#[test]
+fn permits_are_counted() {
+    let series = Series::default();
+    with_local_recorder(&series, || {
+        let one = BulkheadSettings {
+            max: NonZeroU32::MIN,
+            ..BulkheadSettings::default()
+        };
+        let bulkhead = Bulkhead::new("db", one);
+        let held = bulkhead.try_acquire().unwrap();
+        assert!(bulkhead.try_acquire().is_err());
+        assert_eq!(
+            series.gauge(telemetry::GATE_IN_FLIGHT, "gate=bulkhead,name=db"),
+            1.0
+        );
+        drop(held);
+
+        let limit = Limit::new("api", LimitSettings::default()).unwrap();
+        let shed = Shed::new(limit, ShedSettings::default()).unwrap();
+        let _held: Vec<_> = std::iter::from_fn(|| shed.try_acquire(Priority::Low).ok()).collect();
+    });
+    assert_eq!(
+        series.gauge(telemetry::GATE_IN_FLIGHT, "gate=bulkhead,name=db"),
+        0.0
+    );
+    assert_eq!(
+        series.count(telemetry::GATE_ADMITTED, "gate=bulkhead,name=db"),
+        1
+    );
+    let full = "gate=bulkhead,name=db,reason=full";
+    assert_eq!(series.count(telemetry::GATE_REJECTED, full), 1);
+    assert_eq!(
+        series.count(telemetry::GATE_ADMITTED, "gate=limit,name=api"),
+        12
+    );
+    assert_eq!(series.gauge(telemetry::LIMIT_CALLS, "name=api"), 20.0);
+    assert_eq!(
+        series.count(telemetry::SHED_REFUSED, "name=api,priority=low"),
+        1
+    );
+    assert_eq!(
+        series.count(telemetry::SHED_REFUSED, "name=api,priority=high"),
+        0
+    );
+}
+
+#[test]
+fn checks_are_counted() {
+    let series = Series::default();
+    let mut cx = Context::from_waker(Waker::noop());
+    with_local_recorder(&series, || {
+        let (clock, time) = Clock::manual();
+        let health = Health::builder()
+            .check(Check::critical("works", || async {
+                Ok::<_, io::Error>(())
+            }))
+            .check(Check::degraded("hangs", pending::<Result<(), io::Error>>))
+            .clock(clock)
+            .build()
+            .unwrap();
+        let mut run = Box::pin(health.run());
+        for _ in 0..4 {
+            assert!(run.as_mut().poll(&mut cx).is_pending());
+            time.advance(Duration::from_secs(2));
+        }
+    });
+    assert_eq!(series.gauge(telemetry::HEALTH_UP, "check=works"), 1.0);
+    assert_eq!(
+        series.count(telemetry::HEALTH_CHECKS, "check=works,outcome=passed"),
+        2
+    );
+    assert_eq!(
+        series.count(telemetry::HEALTH_CHECKS, "check=hangs,outcome=timed_out"),
+        1
+    );
+    assert_eq!(
+        series.count(telemetry::HEALTH_CHECK_SECONDS, "check=hangs"),
+        1
+    );
+}
+
+#[test]
+fn a_shutdown_counts_what_it_drained_and_cut_before_hooks_flush_it() {
+    let series = Arc::new(Series::default());
+    let mut cx = Context::from_waker(Waker::noop());
+    with_local_recorder(&*series.clone(), || {
+        let (clock, time) = Clock::manual();
+        let settings = ShutdownSettings::default();
+        let mut shutdown = Shutdown::new(settings).unwrap().with_clock(clock);
+        let flush = {
+            let series = series.clone();
+            async move {
+                let cut = "kind=request,outcome=cut";
+                assert_eq!(series.count(telemetry::SHUTDOWN_ENDED, cut), 1);
+            }
+        };
+        shutdown
+            .hook("flush", Duration::from_secs(1), flush)
+            .unwrap();
+        let drain = shutdown.drain();
+        let _hung = drain.hold(Kind::Request);
+        let finishes = drain.hold(Kind::Request);
+        let mut run = Box::pin(shutdown.run(stream::iter([Signal::Terminate])));
+        assert!(run.as_mut().poll(&mut cx).is_pending());
+        drop(finishes);
+        for seconds in [5, 15, 3] {
+            let phase = drain.phase();
+            assert_eq!(
+                series.gauge(
+                    telemetry::SHUTDOWN_PHASE,
+                    &format!("phase={}", phase.as_str())
+                ),
+                1.0
+            );
+            time.advance(Duration::from_secs(seconds));
+            assert!(run.as_mut().poll(&mut cx).is_pending());
+        }
+        time.advance(Duration::from_secs(1));
+        assert!(run.as_mut().poll(&mut cx).is_ready());
+    });
+    assert_eq!(
+        series.count(telemetry::SHUTDOWN_ENDED, "kind=request,outcome=drained"),
+        1
+    );
+    assert_eq!(series.count(telemetry::SHUTDOWN_HOOKS, "outcome=done"), 1);
+    assert_eq!(
+        series.count(telemetry::SHUTDOWN_PHASE_SECONDS, "phase=draining"),
+        1
+    );
+    assert_eq!(
+        series.gauge(telemetry::SHUTDOWN_PHASE, "phase=draining"),
+        0.0
+    );
+    assert_eq!(series.gauge(telemetry::SHUTDOWN_PHASE, "phase=ended"), 1.0);
+}

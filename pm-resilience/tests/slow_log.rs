@@ -1,0 +1,114 @@
+//! What the slow log writes, and how much of it.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::Waker;
+use std::time::Duration;
+
+use pm_core::{Clock, Context};
+use pm_resilience::breaker::State;
+use pm_resilience::slow_log::Operation;
+use pm_resilience::{BreakerSettings, Class, Policy, RetrySettings, SlowLog, SlowLogSettings};
+use pm_testing::{Log, drive};
+use tracing::Level;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn slow() -> Operation {
+    Operation::new("user.get", Class::Read, 150 * MS)
+}
+
+#[test]
+fn a_line_says_what_was_slow_and_whose_it_was() {
+    let lines = Log::capture(Level::WARN);
+    let log = SlowLog::new("postgres", SlowLogSettings::above(100 * MS)).unwrap();
+    log.note(&Operation::new("user.get", Class::Read, 99 * MS));
+    assert_eq!(lines.lines(), [""; 0]);
+    let context = Context::new("req-7".parse().unwrap());
+    context.in_scope(|| log.note(&slow().attempt(2).breaker(State::HalfOpen)));
+    let line = lines.lines().remove(0);
+    for part in [
+        "WARN",
+        "slow operation",
+        r#"name="postgres""#,
+        r#"operation="user.get""#,
+        r#"class="read""#,
+        "millis=150",
+        "attempt=2",
+        r#"breaker="half_open""#,
+        r#"request_id="req-7""#,
+        "left_out=0",
+    ] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+}
+
+#[test]
+fn so_many_lines_a_second_and_the_rest_is_counted() {
+    let lines = Log::capture(Level::WARN);
+    let (clock, time) = Clock::manual();
+    let settings = SlowLogSettings::above(100 * MS).lines_per_second(3);
+    let log = SlowLog::new("postgres", settings)
+        .unwrap()
+        .with_clock(clock);
+    for _ in 0..10 {
+        log.note(&slow());
+    }
+    assert_eq!(lines.lines().len(), 3);
+    time.advance(1_000 * MS);
+    log.note(&slow());
+    assert!(lines.lines()[3].contains("left_out=7"));
+    log.note(&slow());
+    assert!(lines.lines()[4].contains("left_out=0"));
+    assert_eq!(lines.lines().len(), 5);
+}
+
+#[test]
+fn a_policy_tells_of_the_whole_operation_with_its_attempts() {
+    let lines = Log::capture(Level::WARN);
+    let (clock, time) = Clock::manual();
+    let retry = RetrySettings::exponential(MS, MS).attempts(2);
+    let db = Policy::named("postgres")
+        .breaker(BreakerSettings::new())
+        .retry(retry)
+        .slow_log(100 * MS)
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    let mut read = pin!(db.read("user.get", || {
+        time.advance(60 * MS);
+        std::future::ready(Err::<(), _>("down"))
+    }));
+    let mut cx = std::task::Context::from_waker(Waker::noop());
+    while read.as_mut().poll(&mut cx).is_pending() {
+        time.advance(MS);
+    }
+    let line = lines.lines().remove(0);
+    for part in [
+        "attempt=2",
+        r#"breaker="closed""#,
+        r#"operation="user.get""#,
+    ] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+    assert!(drive(db.read("fast", || std::future::ready(Ok::<_, ()>(())))).is_ok());
+    assert_eq!(lines.lines().len(), 1);
+}
+
+#[test]
+fn a_future_is_timed_from_its_first_poll() {
+    let lines = Log::capture(Level::WARN);
+    let (clock, time) = Clock::manual();
+    let log = SlowLog::new("jobs", SlowLogSettings::above(100 * MS)).unwrap();
+    let log = log.with_clock(clock);
+    let work = || async { time.advance(99 * MS) };
+    let run = log.run("sweep", Class::Batch, work());
+    time.advance(1_000 * MS);
+    drive(run);
+    assert_eq!(lines.lines().len(), 0);
+    drive(log.run("sweep", Class::Batch, async {
+        time.advance(100 * MS);
+    }));
+    assert!(lines.lines()[0].contains("millis=100"));
+}

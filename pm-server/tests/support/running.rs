@@ -1,0 +1,140 @@
+//! A server in this process, on a real port, under a clock that stands still.
+
+use std::net::SocketAddr;
+
+use futures_util::{SinkExt, StreamExt};
+use http::{Response, StatusCode};
+use pm_server::{
+    auth::Role,
+    r#gen::{self as pb, client_frame, server_frame::Body},
+    run::{Ended, RunSettings, run},
+};
+use prost::Message as _;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+    task::JoinHandle,
+};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream,
+    tungstenite::{self, Message, client::IntoClientRequest, handshake::client::Request},
+};
+
+use super::{
+    peer::frame,
+    service::{Service, settings},
+};
+
+pub struct Running {
+    pub service: Service,
+    pub address: SocketAddr,
+    pub stop: Option<oneshot::Sender<()>>,
+    pub ended: JoinHandle<Ended>,
+}
+
+pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+impl Running {
+    pub async fn start() -> Self {
+        Self::with(settings()).await
+    }
+
+    pub async fn with(mut settings: RunSettings) -> Self {
+        let service = Service::new().await;
+        settings.stack.limiter = settings.stack.limiter.with_clock(service.clock.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async {
+            let _ = stopped.await;
+        };
+        let ended = tokio::spawn(run(listener, service.app.clone(), settings, shutdown));
+        Self {
+            service,
+            address,
+            stop: Some(stop),
+            ended,
+        }
+    }
+
+    pub fn stop(&mut self) {
+        let stop = self.stop.take().expect("once");
+        stop.send(()).expect("it runs");
+    }
+
+    /// The status of `GET path`, over a connection of its own; `None` if nobody listens.
+    pub async fn get(&self, path: &str) -> Option<StatusCode> {
+        let mut stream = TcpStream::connect(self.address).await.ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        answer.split(' ').nth(1)?.parse().ok()
+    }
+
+    /// A socket of an editor of `acme` that has said hello.
+    pub async fn socket(&self) -> Socket {
+        self.socket_of("ada", "acme").await
+    }
+
+    /// A socket of an editor that has said hello.
+    pub async fn socket_of(&self, subject: &str, tenant: &str) -> Socket {
+        let bearer = self.service.bearer_of(subject, tenant, Role::Editor);
+        let mut request = self.request();
+        let headers = request.headers_mut();
+        headers.insert("authorization", bearer.parse().expect("a header"));
+        let mut socket = upgrade(request).await.expect("a socket");
+        let hello = client_frame::Body::Hello(pb::Hello::default());
+        say(&mut socket, [frame(1, hello)]).await;
+        let said = next(&mut socket).await;
+        assert!(matches!(said, Body::Welcome(_)), "{said:?}");
+        socket
+    }
+
+    /// The request for an upgrade, by nobody in particular.
+    pub fn request(&self) -> Request {
+        let url = format!("ws://{}/ws", self.address);
+        let mut request = url.into_client_request().expect("a request");
+        let protocol = "pm.v1.proto".parse().expect("a header");
+        request
+            .headers_mut()
+            .insert("sec-websocket-protocol", protocol);
+        request
+    }
+}
+
+/// A socket, or what was answered instead.
+pub async fn upgrade(request: Request) -> Result<Socket, Response<Option<Vec<u8>>>> {
+    match tokio_tungstenite::connect_async(request).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(tungstenite::Error::Http(response)) => Err(*response),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+pub async fn say(socket: &mut Socket, frames: impl IntoIterator<Item = pb::ClientFrame>) {
+    let packet = pb::ClientPacket {
+        frames: frames.into_iter().collect(),
+    };
+    let message = Message::Binary(packet.encode_to_vec().into());
+    socket.send(message).await.expect("it is sent");
+}
+
+pub async fn next(socket: &mut Socket) -> Body {
+    let message = socket
+        .next()
+        .await
+        .expect("a message")
+        .expect("a whole one");
+    let packet = pb::ServerPacket::decode(message.into_data()).expect("a packet");
+    let frame = packet.frames.into_iter().next().expect("a frame");
+    frame.body.expect("a body")
+}
+
+/// Until it is so: each look is a round trip, which lets the server go on.
+pub async fn until<T: PartialEq>(wanted: T, mut look: impl AsyncFnMut() -> T) {
+    while look().await != wanted {
+        tokio::task::yield_now().await;
+    }
+}
