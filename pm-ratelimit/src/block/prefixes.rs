@@ -13,25 +13,30 @@ const LEAF: usize = 512;
 ///
 /// Prefixes are either nested or apart. So they lie in one sorted sequence, each knowing by which
 /// lengths it is enclosed: whatever contains an address is the last prefix that begins at or before
-/// it, or encloses that. Most addresses are in none, and it takes one search to know. The sequence
-/// is cut into leaves; a change copies the root and the one leaf that it touches.
+/// it, or encloses that. Most addresses are in none, and it takes one search and one byte to know.
+/// The sequence is cut into leaves; a change copies the root and the one leaf that it touches.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Prefixes {
-    v4: Family,
-    v6: Family,
+    v4: Family<u32>,
+    v6: Family<u128>,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Family {
+/// The prefixes of IPv4 or of IPv6.
+#[derive(Clone, Debug)]
+struct Family<A> {
     /// What each leaf begins with.
-    firsts: Vec<Key>,
-    leaves: Vec<Arc<Leaf>>,
+    firsts: Vec<Key<A>>,
+    leaves: Vec<Arc<Leaf<A>>>,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Leaf {
-    /// Apart from the rest, because a search reads nothing else.
-    starts: Vec<u128>,
+/// A search reads the starts, and one of the outermost lengths; the slots only if it has found
+/// something. A hundred thousand starts of IPv4 fit into the cache of a core, their slots do not.
+#[derive(Clone, Debug)]
+struct Leaf<A> {
+    starts: Vec<A>,
+    /// The length of the slot, or the shortest by which it is enclosed: an address that has fewer
+    /// bits in common with the start is in nothing.
+    outermost: Vec<u8>,
     slots: Vec<Slot>,
 }
 
@@ -43,101 +48,132 @@ struct Slot {
     standing: Arc<Standing>,
 }
 
-/// Network and length; bits are counted from the highest, also those of IPv4.
+/// Network and length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    start: u128,
+struct Key<A> {
+    start: A,
     length: u8,
 }
 
 /// Leaf and slot.
 type Place = (usize, usize);
 
-/// An address or a network as bits from the highest on.
-pub(super) fn bits(addr: IpAddr) -> u128 {
-    match addr {
-        IpAddr::V4(v4) => u128::from(v4.to_bits()) << 96,
-        IpAddr::V6(v6) => v6.to_bits(),
+/// An address as a number.
+pub(super) trait Bits: Copy + Ord {
+    /// How many of the highest bits are the same.
+    fn in_common(self, other: Self) -> u8;
+
+    /// Without the bits behind the first so many.
+    fn network(self, length: u8) -> Self;
+}
+
+impl Bits for u32 {
+    fn in_common(self, other: Self) -> u8 {
+        (self ^ other).leading_zeros() as u8
+    }
+
+    fn network(self, length: u8) -> Self {
+        self & !Self::MAX.checked_shr(length.into()).unwrap_or(0)
+    }
+}
+
+impl Bits for u128 {
+    fn in_common(self, other: Self) -> u8 {
+        (self ^ other).leading_zeros() as u8
+    }
+
+    fn network(self, length: u8) -> Self {
+        self & !Self::MAX.checked_shr(length.into()).unwrap_or(0)
     }
 }
 
 impl Prefixes {
     /// What is said about the prefixes that contain the address, the longest first.
     pub(super) fn around(&self, addr: IpAddr) -> impl Iterator<Item = &Arc<Standing>> {
-        self.family(addr).around(bits(addr))
+        let (v4, v6) = match addr {
+            IpAddr::V4(v4) => (self.v4.around(v4.to_bits()), None),
+            IpAddr::V6(v6) => (None, self.v6.around(v6.to_bits())),
+        };
+        v4.into_iter().flatten().chain(v6.into_iter().flatten())
     }
 
     pub(super) fn standing(&self, prefix: Cidr) -> Option<&Arc<Standing>> {
-        let family = self.family(prefix.network());
-        let (leaf, slot) = family.exactly(Key::of(prefix))?;
-        Some(&family.leaves[leaf].slots[slot].standing)
+        let length = prefix.prefix();
+        match prefix.network() {
+            IpAddr::V4(v4) => self.v4.standing(Key::new(v4.to_bits(), length)),
+            IpAddr::V6(v6) => self.v6.standing(Key::new(v6.to_bits(), length)),
+        }
     }
 
     pub(super) fn insert(&mut self, prefix: Cidr, standing: Arc<Standing>) {
-        let family = self.family_mut(prefix);
-        family.insert(Key::of(prefix), standing);
+        let length = prefix.prefix();
+        match prefix.network() {
+            IpAddr::V4(v4) => self.v4.insert(Key::new(v4.to_bits(), length), standing),
+            IpAddr::V6(v6) => self.v6.insert(Key::new(v6.to_bits(), length), standing),
+        }
     }
 
     pub(super) fn remove(&mut self, prefix: Cidr) {
-        self.family_mut(prefix).remove(Key::of(prefix));
+        let length = prefix.prefix();
+        match prefix.network() {
+            IpAddr::V4(v4) => self.v4.remove(Key::new(v4.to_bits(), length)),
+            IpAddr::V6(v6) => self.v6.remove(Key::new(v6.to_bits(), length)),
+        }
     }
 
     /// In the order of the prefixes, from behind `after` on.
     pub(super) fn iter(&self, after: Option<Cidr>) -> impl Iterator<Item = &Arc<Standing>> {
-        let behind = |family: &'_ Family, v4: bool| match after {
-            Some(prefix) if prefix.network().is_ipv4() == v4 => Some(Key::of(prefix)),
-            Some(prefix) if v4 && !prefix.network().is_ipv4() => family.last().map(|last| Key {
-                length: u8::MAX,
-                ..last
-            }),
-            _ => None,
+        let length = after.map_or(0, |after| after.prefix());
+        let (v4, v6) = match after.map(|after| after.network()) {
+            None => (Some(self.v4.iter(None)), self.v6.iter(None)),
+            Some(IpAddr::V4(v4)) => {
+                let after = Key::new(v4.to_bits(), length);
+                (Some(self.v4.iter(Some(after))), self.v6.iter(None))
+            }
+            Some(IpAddr::V6(v6)) => {
+                let after = Key::new(v6.to_bits(), length);
+                (None, self.v6.iter(Some(after)))
+            }
         };
-        let (v4, v6) = (behind(&self.v4, true), behind(&self.v6, false));
-        self.v4.iter(v4).chain(self.v6.iter(v6))
+        v4.into_iter().flatten().chain(v6)
     }
 
     pub(super) fn len(&self) -> usize {
         self.v4.len() + self.v6.len()
     }
-
-    const fn family(&self, addr: IpAddr) -> &Family {
-        match addr {
-            IpAddr::V4(_) => &self.v4,
-            IpAddr::V6(_) => &self.v6,
-        }
-    }
-
-    const fn family_mut(&mut self, prefix: Cidr) -> &mut Family {
-        match prefix.network() {
-            IpAddr::V4(_) => &mut self.v4,
-            IpAddr::V6(_) => &mut self.v6,
-        }
-    }
 }
 
-impl Family {
-    fn around(&self, addr: u128) -> impl Iterator<Item = &Arc<Standing>> {
-        let nearest = self.before(Key {
-            start: addr,
-            length: u8::MAX,
-        });
-        let (mut own, mut enclosing) = (None, 0);
-        if let Some((leaf, at)) = nearest {
-            let leaf = &self.leaves[leaf];
-            let slot = &leaf.slots[at];
-            let common = (leaf.starts[at] ^ addr).leading_zeros() as u8;
-            own = (slot.length <= common).then_some(&slot.standing);
-            enclosing = slot.around & up_to(common);
-        }
+impl<A: Bits> Family<A> {
+    #[inline]
+    fn around(&self, addr: A) -> Option<impl Iterator<Item = &Arc<Standing>>> {
+        let (leaf, at) = self.before(Key::new(addr, u8::MAX))?;
+        let leaf = &self.leaves[leaf];
+        let common = leaf.starts[at].in_common(addr);
+        (leaf.outermost[at] <= common).then(|| self.enclosing(addr, &leaf.slots[at], common))
+    }
+
+    /// The slot, if so many bits in common are enough for it, and whatever encloses both.
+    fn enclosing<'a>(
+        &'a self,
+        addr: A,
+        slot: &'a Slot,
+        common: u8,
+    ) -> impl Iterator<Item = &'a Arc<Standing>> {
+        let own = (slot.length <= common).then_some(&slot.standing);
+        let mut enclosing = slot.around & up_to(common);
         own.into_iter().chain(std::iter::from_fn(move || {
             let length = 127u8.checked_sub(enclosing.leading_zeros() as u8)?;
             enclosing &= !bit(length);
-            let (leaf, slot) = self.exactly(Key::around(addr, length))?;
-            Some(&self.leaves[leaf].slots[slot].standing)
+            self.standing(Key::new(addr.network(length), length))
         }))
     }
 
-    fn insert(&mut self, key: Key, standing: Arc<Standing>) {
+    fn standing(&self, key: Key<A>) -> Option<&Arc<Standing>> {
+        let (leaf, slot) = self.exactly(key)?;
+        Some(&self.leaves[leaf].slots[slot].standing)
+    }
+
+    fn insert(&mut self, key: Key<A>, standing: Arc<Standing>) {
         if let Some((leaf, slot)) = self.exactly(key) {
             Arc::make_mut(&mut self.leaves[leaf]).slots[slot].standing = standing;
             return;
@@ -145,7 +181,7 @@ impl Family {
         let before = self.before(key);
         let around = before.map_or(0, |(leaf, slot)| {
             let leaf = &self.leaves[leaf];
-            let common = (leaf.starts[slot] ^ key.start).leading_zeros() as u8;
+            let common = leaf.starts[slot].in_common(key.start);
             let slot = &leaf.slots[slot];
             (slot.around | bit(slot.length)) & up_to(common) & up_to(key.length) & !bit(key.length)
         });
@@ -161,19 +197,21 @@ impl Family {
             around,
             standing,
         };
+        slots.outermost.insert(slot, new.outermost());
         slots.slots.insert(slot, new);
         self.firsts[leaf] = self.leaves[leaf].key(0);
         self.mark_inside(key, (leaf, slot + 1), true);
         self.split(leaf);
     }
 
-    fn remove(&mut self, key: Key) {
+    fn remove(&mut self, key: Key<A>) {
         let Some((leaf, slot)) = self.exactly(key) else {
             return;
         };
         self.mark_inside(key, (leaf, slot + 1), false);
         let slots = Arc::make_mut(&mut self.leaves[leaf]);
         slots.starts.remove(slot);
+        slots.outermost.remove(slot);
         slots.slots.remove(slot);
         if slots.starts.is_empty() {
             self.leaves.remove(leaf);
@@ -185,7 +223,7 @@ impl Family {
 
     /// Tells all prefixes inside `key`, which come right behind it, that it encloses them, or no
     /// longer does.
-    fn mark_inside(&mut self, key: Key, from: Place, encloses: bool) {
+    fn mark_inside(&mut self, key: Key<A>, from: Place, encloses: bool) {
         let (mut leaf, mut slot) = from;
         while leaf < self.leaves.len() {
             if slot >= self.leaves[leaf].starts.len() {
@@ -195,12 +233,14 @@ impl Family {
             if !key.contains(self.leaves[leaf].starts[slot]) {
                 return;
             }
-            let inside = &mut Arc::make_mut(&mut self.leaves[leaf]).slots[slot];
+            let slots = Arc::make_mut(&mut self.leaves[leaf]);
+            let inside = &mut slots.slots[slot];
             if encloses {
                 inside.around |= bit(key.length);
             } else {
                 inside.around &= !bit(key.length);
             }
+            slots.outermost[slot] = inside.outermost();
             slot += 1;
         }
     }
@@ -212,6 +252,7 @@ impl Family {
         let lower = Arc::make_mut(&mut self.leaves[leaf]);
         let upper = Leaf {
             starts: lower.starts.split_off(LEAF / 2),
+            outermost: lower.outermost.split_off(LEAF / 2),
             slots: lower.slots.split_off(LEAF / 2),
         };
         self.firsts.insert(leaf + 1, upper.key(0));
@@ -219,10 +260,10 @@ impl Family {
     }
 
     /// The last one that is not behind `key`.
-    fn before(&self, key: Key) -> Option<Place> {
+    fn before(&self, key: Key<A>) -> Option<Place> {
         let leaf = self.firsts.partition_point(|first| *first <= key);
         let leaf = leaf.checked_sub(1)?;
-        let Leaf { starts, slots } = &*self.leaves[leaf];
+        let Leaf { starts, slots, .. } = &*self.leaves[leaf];
         let mut end = starts.partition_point(|start| *start <= key.start);
         while end > 0 && starts[end - 1] == key.start && slots[end - 1].length > key.length {
             end -= 1;
@@ -231,17 +272,12 @@ impl Family {
         Some((leaf, slot))
     }
 
-    fn exactly(&self, key: Key) -> Option<Place> {
+    fn exactly(&self, key: Key<A>) -> Option<Place> {
         let (leaf, slot) = self.before(key)?;
         (self.leaves[leaf].key(slot) == key).then_some((leaf, slot))
     }
 
-    fn last(&self) -> Option<Key> {
-        let leaf = self.leaves.last()?;
-        Some(leaf.key(leaf.starts.len() - 1))
-    }
-
-    fn iter(&self, after: Option<Key>) -> impl Iterator<Item = &Arc<Standing>> {
+    fn iter(&self, after: Option<Key<A>>) -> impl Iterator<Item = &Arc<Standing>> {
         let (first, skip) = match after.map(|key| self.before(key)) {
             Some(Some((leaf, slot))) => (leaf, slot + 1),
             _ => (0, 0),
@@ -255,34 +291,46 @@ impl Family {
     }
 }
 
-impl Leaf {
-    fn key(&self, slot: usize) -> Key {
-        Key {
-            start: self.starts[slot],
-            length: self.slots[slot].length,
+impl<A> Default for Family<A> {
+    fn default() -> Self {
+        Self {
+            firsts: Vec::new(),
+            leaves: Vec::new(),
         }
     }
 }
 
-impl Key {
-    fn of(prefix: Cidr) -> Self {
+impl<A: Copy> Leaf<A> {
+    fn key(&self, slot: usize) -> Key<A> {
+        Key::new(self.starts[slot], self.slots[slot].length)
+    }
+}
+
+impl<A> Default for Leaf<A> {
+    fn default() -> Self {
         Self {
-            start: bits(prefix.network()),
-            length: prefix.prefix(),
+            starts: Vec::new(),
+            outermost: Vec::new(),
+            slots: Vec::new(),
         }
     }
+}
 
-    /// The prefix of this length around an address.
-    fn around(addr: u128, length: u8) -> Self {
-        let mask = !u128::MAX.checked_shr(length.into()).unwrap_or(0);
-        Self {
-            start: addr & mask,
-            length,
-        }
+impl Slot {
+    fn outermost(&self) -> u8 {
+        (self.around.trailing_zeros() as u8).min(self.length)
     }
+}
 
-    const fn contains(&self, start: u128) -> bool {
-        (self.start ^ start).leading_zeros() >= self.length as u32
+impl<A> Key<A> {
+    const fn new(start: A, length: u8) -> Self {
+        Self { start, length }
+    }
+}
+
+impl<A: Bits> Key<A> {
+    fn contains(&self, start: A) -> bool {
+        self.start.in_common(start) >= self.length
     }
 }
 

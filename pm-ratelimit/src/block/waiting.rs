@@ -1,10 +1,9 @@
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::task::Waker;
 
 use pm_core::Cidr;
-
-use super::prefixes::bits;
 
 /// Those who wait for something to be said about their address: only they are woken, however many
 /// others wait.
@@ -22,12 +21,7 @@ pub(super) type Place = (bool, u128, u64);
 
 impl Waiting {
     /// Takes a place, or keeps the one it has.
-    pub(super) fn register(
-        &self,
-        addr: std::net::IpAddr,
-        place: &mut Option<Place>,
-        waker: &Waker,
-    ) {
+    pub(super) fn register(&self, addr: IpAddr, place: &mut Option<Place>, waker: &Waker) {
         self.with(|wakers| {
             let place = *place.get_or_insert_with(|| {
                 wakers.next += 1;
@@ -63,5 +57,13 @@ impl Waiting {
 
     fn with<T>(&self, work: impl FnOnce(&mut Wakers) -> T) -> T {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// An address or a network as bits from the highest on.
+fn bits(addr: IpAddr) -> u128 {
+    match addr {
+        IpAddr::V4(v4) => u128::from(v4.to_bits()) << 96,
+        IpAddr::V6(v6) => v6.to_bits(),
     }
 }
