@@ -235,11 +235,9 @@ impl Limiter {
     pub fn reload(&self, rules: Rules) -> Result<(), InvalidRules> {
         match RuleSet::compile(rules, &self.0.settings.keys) {
             Ok(rules) => {
-                tracing::info!(
-                    rules = rules.rules().len(),
-                    "other rate limit rules are in force"
-                );
+                let count = rules.rules().len();
                 self.0.rules.store(Arc::new(rules));
+                tracing::info!(rules = count, "other rate limit rules are in force");
                 telemetry::reloaded("applied");
                 Ok(())
             }
@@ -376,6 +374,8 @@ impl Limiter {
                 Ok(Some(quota)) => *charge = charge.with_quota(quota),
                 Ok(None) => {}
                 Err(error) => {
+                    // What is owed under a quota that cannot be looked up now is not forgiven.
+                    *charge = charge.with_ceiling(u32::MAX);
                     self.0.counters.lookup_failed();
                     tracing::warn!(
                         policy = rule.as_str(),

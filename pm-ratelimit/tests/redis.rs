@@ -38,7 +38,7 @@ fn bucket(number: u128) -> BucketId {
 }
 
 #[tokio::test]
-async fn p003_3_eight_charges_are_one_round_trip() {
+async fn eight_charges_are_one_round_trip() {
     let server = RedisServer::start();
     let store = store(&server).await;
     let quota = Quota::per_day(1).burst(50);
@@ -64,7 +64,7 @@ async fn p003_3_eight_charges_are_one_round_trip() {
 
 /// What the server keeps, as it keeps it, and how long yet.
 #[tokio::test]
-async fn p003_3_a_refusal_changes_no_bucket_bit_for_bit() {
+async fn a_refusal_changes_no_bucket_bit_for_bit() {
     let server = RedisServer::start();
     let store = store(&server).await;
     let charge = |number, cost| Charge::new(bucket(number), Quota::per_day(1).burst(9), cost);
@@ -114,7 +114,7 @@ fn processed(server: &RedisServer) -> u64 {
 }
 
 #[tokio::test]
-async fn p003_1_three_connections_together_admit_no_more_than_the_quota() {
+async fn three_connections_together_admit_no_more_than_the_quota() {
     let server = RedisServer::start();
     let (burst, per_second) = (20u32, 200u32);
     let charge = Charge::new(bucket(1), Quota::per_second(per_second).burst(burst), 1);

@@ -80,7 +80,7 @@ fn apart<const N: usize>(cluster: &mut RedisCluster, from: u128) -> [u128; N] {
 }
 
 #[tokio::test]
-async fn p003_3_a_script_for_each_slot_that_is_touched_and_one_for_each_that_gives_back() {
+async fn a_script_for_each_slot_that_is_touched_and_one_for_each_that_gives_back() {
     let cluster = RedisCluster::start();
     let redis = connect(&cluster, PATIENT).await;
     let slots = (0..8).map(|number| redis.slot(key(number)));
@@ -222,7 +222,7 @@ async fn a_server_that_does_not_answer_costs_no_more_than_the_deadline() {
 
 /// Four who have nothing left, and ask all the time for that together with a bucket that all share.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p003_1_refusals_neither_use_a_shared_bucket_up_nor_let_it_give_more() {
+async fn refusals_neither_use_a_shared_bucket_up_nor_let_it_give_more() {
     let cluster = RedisCluster::start();
     let store = Arc::new(RedisStore::new(connect(&cluster, PATIENT).await));
     let (burst, per_second) = (20u32, 100u32);
@@ -292,7 +292,7 @@ impl Seen {
 
 /// On one thread, the one that the log is taken from.
 #[tokio::test]
-async fn p003_7_over_a_failover_the_limits_hold_and_nobody_waits() {
+async fn over_a_failover_the_limits_hold_and_nobody_waits() {
     const DEADLINE: Duration = Duration::from_millis(100);
     // What a replica may not have heard of, at most.
     const LAG: Duration = Duration::from_millis(100);

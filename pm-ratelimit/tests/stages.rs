@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use pm_ratelimit::headers::Headers;
 use pm_ratelimit::in_flight::{Concurrency, InFlightLayer, Permit};
 use pm_ratelimit::{
     By, Limiter, LimiterBuilder, PolicyName, Quota, RateLimitLayer, Rule, Rules, STANDARD_ROLES,
-    Stage, UserQuotas,
+    Stage, Subject, UserQuotas,
 };
 use proptest::prelude::*;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
@@ -334,7 +335,7 @@ async fn the_limiter_knows_its_proxies() {
 
 /// Has a quota for everybody, after a while, or none at all.
 #[derive(Debug)]
-struct Remote(bool);
+struct Remote(Arc<AtomicBool>);
 
 #[async_trait::async_trait]
 impl UserQuotas for Remote {
@@ -354,7 +355,7 @@ impl UserQuotas for Remote {
         _: pm_core::Tick,
     ) -> Result<Option<Quota>, pm_ratelimit::Error> {
         tokio::task::yield_now().await;
-        if self.0 {
+        if self.0.load(Ordering::Relaxed) {
             Ok(Some(daily(2)))
         } else {
             Err(pm_ratelimit::Error::TimedOut)
@@ -362,11 +363,33 @@ impl UserQuotas for Remote {
     }
 }
 
+impl Remote {
+    /// The source, and what says whether it answers.
+    fn new(up: bool) -> (Self, Arc<AtomicBool>) {
+        let up = Arc::new(AtomicBool::new(up));
+        (Self(Arc::clone(&up)), up)
+    }
+}
+
+#[tokio::test]
+async fn a_look_up_that_fails_forgives_nothing() {
+    // By the rule a user may have one a day, ada two: what she owes beyond the one stays owed.
+    let rules = Rules::new().rule("user", Rule::always().by(By::User).quota(daily(1)));
+    let (remote, up) = Remote::new(true);
+    let (limiter, _) = build(Limiter::builder(rules).user_quotas(remote));
+    let ada = Subject::user("ada");
+    assert!(limiter.check(&ada, 2).await.is_allowed());
+    up.store(false, Ordering::Relaxed);
+    assert!(!limiter.check(&ada, 1).await.is_allowed());
+    up.store(true, Ordering::Relaxed);
+    assert!(!limiter.check(&ada, 1).await.is_allowed());
+}
+
 #[tokio::test]
 async fn quotas_of_users_may_take_waiting_and_may_fail() {
     for (up, expected) in [(true, 2), (false, 1)] {
         let rules = Rules::new().rule("user", Rule::always().by(By::User).quota(daily(1)));
-        let (limiter, _) = build(Limiter::builder(rules).user_quotas(Remote(up)));
+        let (limiter, _) = build(Limiter::builder(rules).user_quotas(Remote::new(up).0));
         let layer = limiter.layer(Stage::Identified);
         let mut admitted = 0;
         for _ in 0..5 {

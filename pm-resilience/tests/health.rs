@@ -62,7 +62,7 @@ impl Running {
         let handle = health.clone();
         Self {
             health,
-            run: Box::pin(async move { handle.run().await }),
+            run: Box::pin(async move { match handle.run().await {} }),
             time,
         }
     }

@@ -15,14 +15,16 @@ use std::{
     time::Duration,
 };
 
+use futures_util::stream;
 use pm_core::{Clock, Tick, TrustedProxies};
 use pm_ratelimit::{Limiter, Quota};
+use pm_resilience::shutdown::{Shutdown, ShutdownSettings};
 use pm_server::{
     app::App,
     auth::{self, Keys},
     client::{Connection, Incoming, Options, Token},
-    r#gen as pb, limits,
-    run::{RunSettings, run},
+    r#gen as pb, limits, overload,
+    run::run,
     stack::StackSettings,
     store::Scope,
     tenant::{Files, Registry, RegistryLimits, TenantName},
@@ -67,20 +69,17 @@ async fn serve(folder: &Path) {
     socket.set_nonblocking(true).unwrap();
     let listener = tokio::net::TcpListener::from_std(socket.into()).unwrap();
     println!("{}", listener.local_addr().unwrap());
-    let settings = RunSettings {
-        stack: StackSettings {
-            limiter: limiter(&clock),
-            connections: NonZeroU32::MAX,
-            trusted_proxies: TrustedProxies::none(),
-            allowed_origins: vec![],
-            sockets: SocketSettings::default(),
-        },
-        drain_delay: Duration::ZERO,
-        drain_timeout: Duration::from_secs(1),
-        come_back_within: Duration::ZERO,
+    let settings = StackSettings {
+        limiter: limiter(&clock),
+        shed: overload::shed(&clock),
+        connections: NonZeroU32::MAX,
+        trusted_proxies: TrustedProxies::none(),
+        allowed_origins: vec![],
+        sockets: SocketSettings::default(),
     };
-    let app = App::new(registry, Arc::new(keys), clock);
-    let _ = run(listener, app, settings, std::future::pending()).await;
+    let mut shutdown = Shutdown::new(ShutdownSettings::default()).unwrap();
+    let app = App::new(registry, Arc::new(keys), clock, &mut shutdown).unwrap();
+    let _ = run(listener, app, settings, shutdown, stream::pending()).await;
 }
 
 /// The limits that are built in, with more than this one address and user can use up.

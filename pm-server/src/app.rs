@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use pm_core::{Clock, Identity};
+use pm_core::{Clock, Identity, reload::InvalidSetting};
+use pm_resilience::{
+    health::Health,
+    shutdown::{Drain, Shutdown},
+};
 
 use crate::{
     auth::Keys,
-    drain::Drain,
+    health,
     tenant::{Registry, RegistryError, Tenant, TenantName},
 };
 
@@ -15,26 +19,46 @@ use crate::{
 pub struct App {
     pub(crate) clock: Clock,
     pub(crate) drain: Drain,
+    pub(crate) health: Health,
     pub(crate) keys: Arc<Keys>,
     pub(crate) registry: Registry,
 }
 
 impl App {
-    /// A server that is not yet asked to stop.
-    #[must_use]
-    pub fn new(registry: Registry, keys: Arc<Keys>, clock: Clock) -> Self {
-        Self {
+    /// A server that goes down with `shutdown`, which closes its tenants at the end.
+    ///
+    /// # Errors
+    ///
+    /// If other hooks have all the time that there is for closing.
+    pub fn new(
+        registry: Registry,
+        keys: Arc<Keys>,
+        clock: Clock,
+        shutdown: &mut Shutdown,
+    ) -> Result<Self, InvalidSetting> {
+        let drain = shutdown.drain();
+        let closing = registry.clone();
+        let close = async move { closing.close().await };
+        shutdown.hook("tenants", drain.settings().close, close)?;
+        Ok(Self {
+            health: health::of(&registry, &drain, &clock),
             clock,
-            drain: Drain::new(),
+            drain,
             keys,
             registry,
-        }
+        })
     }
 
     /// How far the server is on its way down.
     #[must_use]
     pub fn drain(&self) -> &Drain {
         &self.drain
+    }
+
+    /// Whether the server works, and takes requests.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Its tenants.

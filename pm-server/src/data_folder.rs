@@ -12,6 +12,7 @@ use std::{
 /// ```text
 /// signing-key.pem        signs and verifies tokens
 /// tenants/NAME.sqlite    one tenant
+/// tenants/probe          written to by health checks
 /// lock                   held by the one server that uses the folder
 /// address                where that server listens, while it does
 /// ```

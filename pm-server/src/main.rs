@@ -9,12 +9,12 @@ use std::{
 
 use clap::Parser;
 use pm_core::Clock;
+use pm_resilience::shutdown::{Ended, Signals};
 use pm_server::{
-    cli::{self, ImportArgs, Signals, WatchArgs, import::ImportOptions, watch::WatchOptions},
+    cli::{self, ImportArgs, WatchArgs, import::ImportOptions, watch::WatchOptions},
     config::{Arguments, Command, Serve},
-    run::Ended,
 };
-use tokio::{runtime::Runtime, sync::oneshot};
+use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
 /// What a shell reports for a process that Ctrl-C ended.
@@ -38,7 +38,7 @@ fn execute(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             log_to_stderr(&settings.log)?;
             let runtime = Runtime::new()?;
             let code = runtime.block_on(serve(&settings, clock));
-            // Sockets that were cut off are not waited for.
+            // What blocks its thread, or was ended at once, is not waited for.
             runtime.shutdown_timeout(Duration::from_millis(100));
             code
         }
@@ -54,26 +54,11 @@ fn execute(command: Command) -> Result<ExitCode, Box<dyn Error>> {
 
 /// Serves until a signal; a second one ends it at once.
 async fn serve(settings: &Serve, clock: Clock) -> Result<ExitCode, Box<dyn Error>> {
-    let mut signals = Signals::listen()?;
-    let (ask, asked) = oneshot::channel();
-    let forced = async {
-        signals.next().await;
-        let _ = ask.send(());
-        signals.next().await;
-    };
-    let shutdown = async {
-        let _ = asked.await;
-    };
-    let mut out = io::stdout();
-    tokio::select! {
-        ended = cli::serve(settings, clock, &mut out, shutdown) => {
-            if ended? == Ended::Cut {
-                tracing::warn!("time was up before everybody had left");
-            }
-            Ok(ExitCode::SUCCESS)
-        }
-        () = forced => Ok(ExitCode::from(FORCED)),
-    }
+    let summary = cli::serve(settings, clock, &mut io::stdout()).await?;
+    Ok(match summary.ended() {
+        Ended::Forced => ExitCode::from(FORCED),
+        _ => ExitCode::SUCCESS,
+    })
 }
 
 /// The error with what caused it, each said once.
@@ -98,7 +83,10 @@ async fn watch(arguments: &WatchArgs, clock: &Clock) -> Result<ExitCode, Box<dyn
         since_start: arguments.since_start,
         colour: cli::wants_colour(),
     };
-    ended(cli::watch::watch(&options, clock, &mut anstream::stdout(), signals.next()).await)
+    let stop = async {
+        signals.next().await;
+    };
+    ended(cli::watch::watch(&options, clock, &mut anstream::stdout(), stop).await)
 }
 
 async fn import(arguments: &ImportArgs, clock: &Clock) -> Result<ExitCode, Box<dyn Error>> {

@@ -106,12 +106,9 @@ pub(crate) fn storage(error: &StoreError) -> Problem {
         error = error as &dyn std::error::Error,
         "a tenant cannot be read"
     );
-    match error {
-        StoreError::Unavailable(_) => unavailable(
-            "the tenant's storage does not answer",
-            Duration::from_secs(2),
-        ),
-        _ => Problem::new(StatusCode::INTERNAL_SERVER_ERROR)
+    match error.retry_after() {
+        Some(wait) => unavailable("the tenant's storage does not answer", wait),
+        None => Problem::new(StatusCode::INTERNAL_SERVER_ERROR)
             .with_detail("what is stored cannot be read"),
     }
 }

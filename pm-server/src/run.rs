@@ -3,21 +3,19 @@
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, time::Duration};
 
 use axum::{Router, body::Body, extract::Request};
+use futures_util::{FutureExt, Stream};
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use pm_core::{Clock, PeerAddr};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
-};
+use pm_resilience::shutdown::{Drain, Kind, Phase, Shutdown, Signal, Summary};
+use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
 use crate::{
     app::App,
-    drain::Drain,
     stack::{self, StackSettings},
 };
 
@@ -33,89 +31,44 @@ const HOUSEKEEPING: Duration = Duration::from_secs(30);
 /// How long accepting pauses after the machine ran out of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
-/// What a running server is told.
-#[derive(Clone, Debug)]
-pub struct RunSettings {
-    /// For the layers.
-    pub stack: StackSettings,
-    /// How long it goes on serving, not ready any more, once it is asked to stop: until load
-    /// balancers have noticed.
-    pub drain_delay: Duration,
-    /// How long clients then have to finish and leave.
-    pub drain_timeout: Duration,
-    /// Within which time those who left should come back, each at a moment of its own.
-    pub come_back_within: Duration,
-}
-
-/// How a server ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Ended {
-    /// Everybody had left.
-    Empty,
-    /// Time was up, and whoever was left was cut off.
-    Cut,
-}
-
-/// Serves until `shutdown` is done, and then ends in order: `ready` says no, the delay passes, the
-/// listener closes, clients are told to leave, their time passes, the tenants are closed.
+/// Serves until the first of `signals`, and then ends in order, with `shutdown`, which `app` was made
+/// with: ready says no, the delay passes, the listener closes, clients are told to leave, their time
+/// passes, the tenants are closed. The second signal ends it at once.
 ///
-/// **Spawns a task** per connection; they end with it, except for sockets that were cut off, which
-/// end with the runtime.
+/// **Spawns a task** per connection, and axum one per socket. None of them outlives the aborting
+/// phase, unless it was ended at once: then they end with the runtime.
 pub async fn run(
     listener: TcpListener,
     app: App,
-    settings: RunSettings,
-    shutdown: impl Future<Output = ()>,
-) -> Ended {
-    let App { clock, drain, .. } = &app;
-    let router = stack::build(&app, settings.stack);
-    let mut connections = JoinSet::new();
-    {
-        let asked = async {
-            shutdown.await;
-            tracing::info!("asked to stop: not ready any more");
-            drain.stop_being_ready();
-            clock.sleep_until(clock.now() + settings.drain_delay).await;
-        };
+    settings: StackSettings,
+    shutdown: Shutdown,
+    signals: impl Stream<Item = Signal>,
+) -> Summary {
+    let router = stack::build(&app, settings);
+    let serving = async {
         tokio::select! {
             biased;
-            () = asked => {}
-            never = accept(&listener, &router, &app, &mut connections) => match never {},
+            () = app.drain.reached(Phase::Draining) => {}
+            never = accept(&listener, &router, &app) => match never {},
+            never = app.health.run() => match never {},
             never = keep_house(&app) => match never {},
         }
+        drop(listener);
+        tracing::info!("clients are asked to leave");
+        std::future::pending().await
+    };
+    tokio::select! {
+        biased;
+        summary = shutdown.run(signals) => summary,
+        never = serving => match never {},
     }
-    drop(listener);
-    tracing::info!("clients are asked to leave");
-    drain.leave(settings.come_back_within);
-    let left = async {
-        while connections.join_next().await.is_some() {}
-        drain.gone().await;
-    };
-    let ended = match clock.within(settings.drain_timeout, left).await {
-        Ok(()) => Ended::Empty,
-        Err(_) => Ended::Cut,
-    };
-    connections.shutdown().await;
-    app.registry.close().await;
-    ended
 }
 
-async fn accept(
-    listener: &TcpListener,
-    router: &Router,
-    app: &App,
-    connections: &mut JoinSet<()>,
-) -> Infallible {
+async fn accept(listener: &TcpListener, router: &Router, app: &App) -> Infallible {
     loop {
-        tokio::select! {
-            accepted = accepted(listener, &app.clock) => {
-                let (stream, peer) = accepted;
-                connections.spawn(serve(stream, peer, router.clone(), app.drain.clone()));
-            }
-            // What has ended is forgotten.
-            Some(_) = connections.join_next() => {}
-        }
+        let (stream, peer) = accepted(listener, &app.clock).await;
+        let served = serve(stream, peer, router.clone(), app.drain.clone());
+        tokio::spawn(app.drain.track(Kind::Connection, served));
     }
 }
 
@@ -147,10 +100,16 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, drain: Drain) {
     // Answers are small and waited for; an error here means that the other side is gone already.
     let _ = stream.set_nodelay(true);
-    let service = router.map_request(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(PeerAddr(peer));
-        request.map(Body::new)
-    });
+    let counted = drain.clone();
+    let service = router
+        .map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(PeerAddr(peer));
+            request.map(Body::new)
+        })
+        .map_future(move |answer| {
+            let request = counted.hold(Kind::Request);
+            answer.inspect(move |_| drop(request))
+        });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
@@ -158,11 +117,9 @@ async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, drain: Drain
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
         .with_upgrades();
     let mut connection = pin!(connection);
-    let mut leaving = drain.follow();
-    let asked = async { leaving.wait_for(Option::is_some).await.is_ok() };
     let result = tokio::select! {
         result = connection.as_mut() => result,
-        _ = asked => {
+        () = drain.reached(Phase::Draining) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -11,17 +11,19 @@
 //!         │ │ │        ┌─────────────────────────────────────────────┤
 //!         │ │ │ health │ limits at the edge, by address   429 400    │
 //!         │ │ │        │ ┌───────────────────────────────────────────┤
-//!         │ │ │        │ │ body limit                     413        │
+//!         │ │ │        │ │ shed, by priority              503        │
 //!         │ │ │        │ │ ┌─────────────────────────────────────────┤
-//!         │ │ │        │ │ │ authenticate                 401        │
+//!         │ │ │        │ │ │ body limit                   413        │
 //!         │ │ │        │ │ │ ┌───────────────────────────────────────┤
-//!         │ │ │        │ │ │ │ limits by user             429        │
-//!         │ │ │        │ │ │ │         ┌─────────────────────────────┤
-//!         │ │ │        │ │ │ │ /api/v1 │ sockets of an address  429  │
-//!         │ │ │        │ │ │ │ 404 405 │ ┌───────────────────────────┤
-//!         │ │ │        │ │ │ │         │ │ /ws: frames, by user and  │
-//!         │ │ │        │ │ │ │         │ │      by connection        │
-//!         └─┴─┴────────┴─┴─┴─┴─────────┴─┴───────────────────────────┘
+//!         │ │ │        │ │ │ │ authenticate               401        │
+//!         │ │ │        │ │ │ │ ┌─────────────────────────────────────┤
+//!         │ │ │        │ │ │ │ │ limits by user           429        │
+//!         │ │ │        │ │ │ │ │         ┌───────────────────────────┤
+//!         │ │ │        │ │ │ │ │ /api/v1 │ sockets of an address 429 │
+//!         │ │ │        │ │ │ │ │ 404 405 │ ┌─────────────────────────┤
+//!         │ │ │        │ │ │ │ │         │ │ /ws: frames, by user    │
+//!         │ │ │        │ │ │ │ │         │ │      and by connection  │
+//!         └─┴─┴────────┴─┴─┴─┴─┴─────────┴─┴─────────────────────────┘
 //! ```
 
 use std::num::NonZeroU32;
@@ -35,13 +37,14 @@ use pm_ratelimit::{
     By, Limiter, PolicyName, Reason, Stage,
     in_flight::{Concurrency, InFlightLayer},
 };
+use pm_resilience::{Shed, ShedLayer};
 use tower::ServiceBuilder;
 
 use crate::{
     app::App,
     auth::AuthenticateLayer,
     http::{self, Upgrades},
-    problem,
+    overload, problem,
     ws::{Origin, SocketSettings},
 };
 
@@ -53,6 +56,8 @@ const CONNECTIONS: PolicyName = PolicyName::from_static("connections");
 pub struct StackSettings {
     /// Decides on requests, at both stages, and on frames; by the clock of the server.
     pub limiter: Limiter,
+    /// Decides what is refused when there is more to do than can be done.
+    pub shed: Shed,
     /// Most sockets at the same time of one client address (IPv6: of one /64).
     pub connections: NonZeroU32,
     /// Whose `X-Forwarded-For` is believed.
@@ -86,6 +91,10 @@ pub fn build(app: &App, settings: StackSettings) -> Router {
             // Before anything is looked at: verifying a token is the work that a flood would cause.
             // By address, since nobody has a name yet.
             .layer(limiter.layer(Stage::Edge))
+            // Before the work: verifying tokens is most of it in a flood. Behind the limits, so that
+            // one address that asks too much makes nobody else go without.
+            .layer(from_fn(overload::priority))
+            .layer(ShedLayer::new(settings.shed))
             // Before somebody is known: nobody may send more, whoever it is.
             .layer(from_fn(http::body_limit))
             // A handler finds who is calling, and a bad token never gets to one.
@@ -96,15 +105,18 @@ pub fn build(app: &App, settings: StackSettings) -> Router {
     );
 
     // A limit that says no to a load balancer would take the server out of service.
-    http::health().merge(guarded).with_state(app.clone()).layer(
-        ServiceBuilder::new()
-            // Outermost: every answer, and every problem that a layer makes, carries the request's id.
-            .layer(ContextLayer::new(clock.clone()))
-            // Outside everything that may refuse, so that refusals are seen; inside the span.
-            .layer(from_fn_with_state(clock.clone(), http::trace))
-            // Before the limits, which count by it.
-            .layer(ClientIpLayer::new(settings.trusted_proxies)),
-    )
+    http::health(&app.health)
+        .merge(guarded)
+        .with_state(app.clone())
+        .layer(
+            ServiceBuilder::new()
+                // Outermost: every answer, and every problem that a layer makes, carries the request's id.
+                .layer(ContextLayer::new(clock.clone()))
+                // Outside everything that may refuse, so that refusals are seen; inside the span.
+                .layer(from_fn_with_state(clock.clone(), http::trace))
+                // Before the limits, which count by it.
+                .layer(ClientIpLayer::new(settings.trusted_proxies)),
+        )
 }
 
 /// Gives each upgrade a permit, which its socket keeps.

@@ -11,6 +11,7 @@ use std::{
 use async_trait::async_trait;
 use axum::{Router, extract::WebSocketUpgrade, routing::get};
 use pm_core::{Clock, Identity, ManualTime, Tick};
+use pm_resilience::shutdown::{Shutdown, ShutdownSettings};
 use pm_server::{
     cli::{
         Error,
@@ -73,7 +74,7 @@ impl Server {
         runtime.spawn(async move {
             let tenant = Tenant::open("demo", log, RingLimits::default(), Clock::system());
             let door = Door(Arc::new(tenant.await.unwrap()));
-            let (_drain, drain) = tokio::sync::watch::channel(None);
+            let drain = Shutdown::new(ShutdownSettings::default()).unwrap().drain();
             let sockets = Sockets {
                 settings: Arc::new(SocketSettings::default()),
                 door: Arc::new(door),

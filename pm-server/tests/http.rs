@@ -51,20 +51,6 @@ async fn backlog(service: &Service) {
 }
 
 #[tokio::test]
-async fn health_is_answered_to_anybody() {
-    let service = Service::new().await;
-    for (path, status) in [
-        ("/health/live", "live"),
-        ("/health/ready", "ready"),
-        ("/health/startup", "started"),
-    ] {
-        let answered = service.get(path, None).await;
-        assert_eq!(answered.status, StatusCode::OK);
-        assert_eq!(answered.body, json!({ "status": status }));
-    }
-}
-
-#[tokio::test]
 async fn a_project_is_shown_with_its_items_in_each_other() {
     let service = Service::new().await;
     backlog(&service).await;

@@ -16,7 +16,7 @@ const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#qu
 fn strict() -> StackSettings {
     StackSettings {
         limiter: limiter([("client", Quota::per_minute(2))]),
-        ..settings().stack
+        ..settings()
     }
 }
 
@@ -141,7 +141,7 @@ async fn health_is_beside_the_limit() {
     let service = Service::with(strict()).await;
     exhaust(&service).await;
     for _ in 0..3 {
-        let answered = service.send(empty(Request::get("/health/ready"))).await;
+        let answered = service.send(empty(Request::get("/health/live"))).await;
         assert_eq!(answered.status, StatusCode::OK);
         assert!(!answered.headers.contains_key("ratelimit"));
         assert!(answered.headers.contains_key("x-request-id"));

@@ -7,11 +7,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use http::StatusCode;
-use pm_server::{
-    r#gen as pb,
-    run::{Ended, RunSettings},
-    ws::SocketSettings,
-};
+use pm_resilience::shutdown::{Ended, Kind, ShutdownSettings};
+use pm_server::{r#gen as pb, ws::SocketSettings};
 use support::{
     running::{Running, next, until},
     service::settings,
@@ -24,7 +21,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 #[tokio::test]
 async fn first_it_is_not_ready_then_it_closes() {
-    let mut running = Running::start().await;
+    let running = Running::start().await;
     assert_eq!(running.get("/health/ready").await, Some(StatusCode::OK));
     running.stop();
     let unavailable = Some(StatusCode::SERVICE_UNAVAILABLE);
@@ -33,14 +30,18 @@ async fn first_it_is_not_ready_then_it_closes() {
     assert_eq!(running.get("/health/live").await, Some(StatusCode::OK));
     assert_eq!(running.get("/nothing").await, Some(StatusCode::NOT_FOUND));
 
-    running.service.time.advance(settings().drain_delay);
+    running
+        .service
+        .time
+        .advance(ShutdownSettings::default().delay);
     until(None, async || running.get("/health/ready").await).await;
-    assert_eq!(running.ended.await.expect("no panic"), Ended::Empty);
+    let summary = running.ended.await.expect("no panic");
+    assert_eq!(summary.ended(), Ended::Empty);
 }
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_and_does_not_delay_the_end() {
-    let mut running = Running::start().await;
+    let running = Running::start().await;
     let mut idle = TcpStream::connect(running.address)
         .await
         .expect("a connection");
@@ -52,15 +53,19 @@ async fn an_idle_connection_is_closed_and_does_not_delay_the_end() {
     running.stop();
     let unavailable = Some(StatusCode::SERVICE_UNAVAILABLE);
     until(unavailable, async || running.get("/health/ready").await).await;
-    running.service.time.advance(settings().drain_delay);
-    assert_eq!(running.ended.await.expect("no panic"), Ended::Empty);
+    running
+        .service
+        .time
+        .advance(ShutdownSettings::default().delay);
+    let summary = running.ended.await.expect("no panic");
+    assert_eq!(summary.ended(), Ended::Empty);
     let mut rest = Vec::new();
     idle.read_to_end(&mut rest).await.expect("closed in order");
 }
 
 #[tokio::test]
 async fn sockets_are_told_when_to_come_back() {
-    let mut running = Running::start().await;
+    let running = Running::start().await;
     let mut sockets = Vec::new();
     for _ in 0..10 {
         sockets.push(running.socket().await);
@@ -68,7 +73,10 @@ async fn sockets_are_told_when_to_come_back() {
     running.stop();
     let unavailable = Some(StatusCode::SERVICE_UNAVAILABLE);
     until(unavailable, async || running.get("/health/ready").await).await;
-    running.service.time.advance(settings().drain_delay);
+    running
+        .service
+        .time
+        .advance(ShutdownSettings::default().delay);
     let mut waits = Vec::new();
     for socket in &mut sockets {
         let pb::server_frame::Body::Goodbye(goodbye) = next(socket).await else {
@@ -85,36 +93,42 @@ async fn sockets_are_told_when_to_come_back() {
     assert!(
         waits
             .iter()
-            .all(|wait| *wait <= settings().come_back_within)
+            .all(|wait| *wait <= ShutdownSettings::default().come_back_within)
     );
     waits.dedup();
     assert!(waits.len() > 1, "not all at the same moment");
-    assert_eq!(running.ended.await.expect("no panic"), Ended::Empty);
+    let summary = running.ended.await.expect("no panic");
+    assert_eq!(summary.ended(), Ended::Empty);
 }
 
 #[tokio::test]
 async fn whoever_does_not_leave_is_cut_off() {
     // Shorter than the time that a socket has to take its goodbye.
-    let drain_timeout = Duration::from_secs(5);
-    assert!(drain_timeout < SocketSettings::default().write_within);
-    let mut running = Running::with(RunSettings {
-        drain_timeout,
-        ..settings()
-    })
-    .await;
+    let drain = Duration::from_secs(5);
+    assert!(drain < SocketSettings::default().write_within);
+    let shutdown = ShutdownSettings {
+        drain,
+        ..ShutdownSettings::default()
+    };
+    let running = Running::going_down(settings(), shutdown).await;
     let _stubborn = running.socket().await;
     let registry = running.service.app.registry().clone();
     assert_eq!(registry.open_count(), 1);
     running.stop();
     let unavailable = Some(StatusCode::SERVICE_UNAVAILABLE);
     until(unavailable, async || running.get("/health/ready").await).await;
-    running.service.time.advance(settings().drain_delay);
+    running
+        .service
+        .time
+        .advance(ShutdownSettings::default().delay);
     until(None, async || running.get("/health/ready").await).await;
     while !running.ended.is_finished() {
         running.service.time.advance(Duration::from_secs(1));
         tokio::task::yield_now().await;
     }
-    assert_eq!(running.ended.await.expect("no panic"), Ended::Cut);
+    let summary = running.ended.await.expect("no panic");
+    assert_eq!(summary.ended(), Ended::Cut);
+    assert_eq!(summary.cut(Kind::Socket), 1);
     assert_eq!(
         registry.open_count(),
         0,
@@ -124,7 +138,7 @@ async fn whoever_does_not_leave_is_cut_off() {
 
 #[tokio::test]
 async fn the_head_of_a_request_is_bounded() {
-    let mut running = Running::start().await;
+    let running = Running::start().await;
     let mut stream = TcpStream::connect(running.address)
         .await
         .expect("a connection");

@@ -6,7 +6,10 @@ use std::{
     net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
+    time::Duration,
 };
+
+use pm_core::Clock;
 
 /// A server that has said where it listens. Killed when dropped.
 struct Server {
@@ -71,6 +74,17 @@ impl Server {
                 .expect("a shell")
                 .success()
         );
+    }
+
+    /// Reads the log up to the line that says so.
+    fn says(&mut self, words: &str) -> String {
+        let mut line = String::new();
+        while !line.contains(words) {
+            line.clear();
+            let read = self.log.read_line(&mut line).expect("text");
+            assert_ne!(read, 0, "it never said {words:?}");
+        }
+        line
     }
 
     fn wait(&mut self) -> ExitStatus {
@@ -242,6 +256,14 @@ fn a_signal_ends_it_in_order() {
             log.contains("asked to stop") && !log.contains("WARN"),
             "{log}"
         );
+        let summaries = log.lines().filter(|line| line.contains("shut down"));
+        let summaries: Vec<_> = summaries.collect();
+        let [summary] = &summaries[..] else {
+            panic!("not one line: {log}");
+        };
+        for part in ["ended=\"empty\"", "cut=0", "hooks_failed=0", "took="] {
+            assert!(summary.contains(part), "{summary}");
+        }
     }
 }
 
@@ -249,14 +271,84 @@ fn a_signal_ends_it_in_order() {
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let data = private_folder();
-    let mut server = Server::start(data.path(), &["--drain-delay", "1h"]);
+    let long = ["--drain-delay", "1h", "--shutdown-budget", "2h"];
+    let mut server = Server::start(data.path(), &long);
     server.signal("TERM");
-    let mut line = String::new();
-    server.log.read_line(&mut line).unwrap();
-    assert!(line.contains("asked to stop"), "{line}");
+    server.says("asked to stop");
     assert!(server.get("/health/ready").starts_with("HTTP/1.1 503"));
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(130));
+    server.says("ended=\"forced\"");
+    assert!(!data.path().join("address").exists());
+}
+
+/// The head of a request, but for its end.
+fn half_a_request(server: &Server, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(&server.address).expect("it listens");
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\n").expect("sent");
+    stream
+}
+
+/// Sends the end of it, and waits for the answer and the end of the connection.
+fn rest(mut stream: TcpStream) -> String {
+    stream.write_all(b"\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("text");
+    answer
+}
+
+#[cfg(unix)]
+#[test]
+fn ready_says_no_at_once_and_what_is_under_way_finishes() {
+    let data = private_folder();
+    let clock = Clock::system();
+    let mut server = Server::start(data.path(), &["--drain-delay", "500ms"]);
+    let under_way = half_a_request(&server, "/nothing");
+    server.signal("TERM");
+    let signalled = clock.now();
+    while !server.get("/health/ready").starts_with("HTTP/1.1 503") {}
+    let took = clock.now().saturating_duration_since(signalled);
+    // 50 ms, on a machine that has nothing else to do.
+    assert!(took < Duration::from_millis(400), "{took:?}");
+    assert!(server.get("/health/live").starts_with("HTTP/1.1 200"));
+    assert!(server.get("/nothing").starts_with("HTTP/1.1 404"));
+    server.says("clients are asked to leave");
+    assert!(TcpStream::connect(&server.address).is_err());
+    assert!(rest(under_way).starts_with("HTTP/1.1 404"));
+    assert_eq!(server.wait().code(), Some(0));
+    server.says("ended=\"empty\"");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_client_that_hangs_is_cut_off_when_time_is_up() {
+    let data = private_folder();
+    let clock = Clock::system();
+    let short = ["--drain-delay", "0s", "--shutdown-budget", "2s"];
+    let mut server = Server::start(data.path(), &short);
+    let _hangs = half_a_request(&server, "/nothing");
+    // It has been accepted, since this one has.
+    assert!(server.get("/health/live").starts_with("HTTP/1.1 200"));
+    server.signal("TERM");
+    let signalled = clock.now();
+    assert_eq!(server.wait().code(), Some(0));
+    let took = clock.now().saturating_duration_since(signalled);
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    let summary = server.says("shut down");
+    for part in ["ended=\"cut\"", " cut=1 ", "hooks_failed=0"] {
+        assert!(summary.contains(part), "{summary}");
+    }
+}
+
+#[test]
+fn a_shutdown_that_does_not_fit_is_named_before_anything_is_made() {
+    let folder = private_folder();
+    let data = folder.path().join("data");
+    let complaint = complaint(&["--data", text(&data), "--drain-delay", "30s"]);
+    for part in ["--drain-delay", "--shutdown-budget", "30s"] {
+        assert!(complaint.contains(part), "{complaint}");
+    }
+    assert!(!data.exists());
 }
 
 #[test]

@@ -14,7 +14,6 @@ use pm_ratelimit::Quota;
 use pm_server::{
     auth::Role,
     r#gen::{self as pb, Code, server_frame},
-    run::RunSettings,
     stack::StackSettings,
 };
 use serde_json::{Value, json};
@@ -34,7 +33,7 @@ const ELSEWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
 fn stack<const N: usize>(quotas: [(&str, Quota); N]) -> StackSettings {
     StackSettings {
         limiter: limiter(quotas),
-        ..settings().stack
+        ..settings()
     }
 }
 
@@ -180,11 +179,7 @@ async fn a_path_that_can_be_read_in_two_ways_is_refused() {
 
 /// Quotas in tokens, of which a change takes two.
 async fn frames<const N: usize>(quotas: [(&str, Quota); N]) -> Running {
-    Running::with(RunSettings {
-        stack: stack(quotas),
-        ..settings()
-    })
-    .await
+    Running::with(stack(quotas)).await
 }
 
 /// Tries to change something; the error, if there is one.
@@ -262,13 +257,10 @@ async fn a_user_is_refused_on_all_connections_together() {
 /// believed.
 async fn at_most(connections: u32) -> Running {
     let often = Quota::per_second(1_000_000);
-    Running::with(RunSettings {
-        stack: StackSettings {
-            connections: NonZeroU32::new(connections).unwrap(),
-            trusted_proxies: TrustedProxies::cidrs(["127.0.0.0/8"]).unwrap(),
-            ..stack([("client", often), ("upgrade", often)])
-        },
-        ..settings()
+    Running::with(StackSettings {
+        connections: NonZeroU32::new(connections).unwrap(),
+        trusted_proxies: TrustedProxies::cidrs(["127.0.0.0/8"]).unwrap(),
+        ..stack([("client", often), ("upgrade", often)])
     })
     .await
 }

@@ -99,6 +99,10 @@ impl<S: Storage> Storage for Watched<S> {
         let name = name.clone();
         Ok(Some(Arc::new(WatchedLog { log, name, open })))
     }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.inner.probe().await
+    }
 }
 
 #[derive(Debug)]

@@ -47,7 +47,7 @@ async fn the_log_sees_refusals_and_names_their_request() {
     };
     let strict = StackSettings {
         limiter: limiter([("client", Quota::per_minute(2))]),
-        ..settings().stack
+        ..settings()
     };
     let service = Service::with(strict).await;
     for _ in 0..2 {

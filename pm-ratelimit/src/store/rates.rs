@@ -74,7 +74,7 @@ impl Fixture for Memory {
 }
 
 #[tokio::test]
-async fn p003_1_allowed_rates_in_memory_are_those_of_the_quota() {
+async fn allowed_rates_in_memory_are_those_of_the_quota() {
     let (clock, time) = Clock::manual();
     let store = Arc::new(MemoryStore::bounded(100));
     are_those_of_the_quota(&Memory(store, clock, time)).await;

@@ -1,3 +1,5 @@
+use std::convert::Infallible;
+use std::error::Error;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -84,7 +86,7 @@ impl Health {
     /// # Panics
     ///
     /// With the system clock, outside a tokio runtime with its timer on.
-    pub async fn run(&self) {
+    pub async fn run(&self) -> Infallible {
         let mut checking: Vec<Pin<Box<dyn Future<Output = ()> + Send + '_>>> = Vec::new();
         for checked in &self.0.checks {
             checking.push(Box::pin(self.keep_checking(checked)));
@@ -94,9 +96,9 @@ impl Health {
                 // None of them ends.
                 let _ = check.as_mut().poll(cx);
             }
-            Poll::<()>::Pending
+            Poll::Pending
         })
-        .await;
+        .await
     }
 
     /// The answer to a probe: 200 or 503, from what is known, without waiting for anything.
@@ -239,11 +241,14 @@ impl Checked {
         let Self { name, weight, .. } = self;
         match (change, result) {
             (Some(_), Ok(())) => tracing::info!(dependency = name, ?latency, "up"),
+            // With what caused it, where that is known.
             (Some(_), Err(error)) => {
-                tracing::warn!(dependency = name, ?weight, ?latency, %error, "down");
+                let error = &error as &dyn Error;
+                tracing::warn!(dependency = name, ?weight, ?latency, error, "down");
             }
             (None, Err(error)) => {
-                tracing::debug!(dependency = name, ?latency, %error, "a check failed");
+                let error = &error as &dyn Error;
+                tracing::debug!(dependency = name, ?latency, error, "a check failed");
             }
             (None, Ok(())) => {}
         }

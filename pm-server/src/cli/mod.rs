@@ -5,10 +5,10 @@
 
 mod error;
 mod greeting;
+mod hangups;
 pub mod import;
 mod line;
 mod serve;
-mod signals;
 mod target;
 mod token;
 pub mod watch;
@@ -21,7 +21,6 @@ use clap::Args;
 pub use self::{
     error::Error,
     serve::{ServeError, serve},
-    signals::Signals,
     target::Target,
     token::token,
 };

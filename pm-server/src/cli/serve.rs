@@ -6,28 +6,32 @@ use std::{
     time::Duration,
 };
 
-use pm_core::Clock;
+use pm_core::{Clock, reload::InvalidSetting};
 use pm_ratelimit::Limiter;
+use pm_resilience::{
+    health::Health,
+    shutdown::{Shutdown, Signals, Summary},
+};
 use tokio::net::TcpListener;
 
 use super::{
     greeting::{Greeting, Made},
-    signals::Hangups,
+    hangups::Hangups,
 };
 use crate::{
     app::App,
     auth::{KeyError, Keys},
     config::{Limits, LimitsError, Serve},
     data_folder::{DataFolder, DataFolderError},
-    run::{Ended, RunSettings, run},
+    overload,
+    run::run,
     stack::StackSettings,
     tenant::{Files, Registry, RegistryError, RegistryLimits},
     ws::SocketSettings,
 };
 
-/// Within which time clients come back to a server that went down: long enough that a thousand do
-/// not come at once, short enough that a person does not notice.
-const COME_BACK_WITHIN: Duration = Duration::from_secs(5);
+/// How long it is not said that it runs, since it is not ready yet. It may be that it never is.
+const READY_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -56,15 +60,22 @@ pub enum ServeError {
          picks a free one"
     )]
     PortTaken(SocketAddr),
-    /// The operating system does not tell of signals.
+    /// The operating system does not tell of SIGHUP.
     #[error("SIGHUP cannot be listened to: {0}; start without --limits")]
+    Hangups(#[source] io::Error),
+    /// The phases of the shutdown do not fit.
+    #[error("{0}; change --drain-delay or --shutdown-budget")]
+    Shutdown(#[from] InvalidSetting),
+    /// The operating system does not tell of signals to stop.
+    #[error("SIGTERM and SIGINT cannot be listened to: {0}")]
     Signals(#[source] io::Error),
     /// A tenant could not be made.
     #[error(transparent)]
     Tenant(#[from] RegistryError),
 }
 
-/// `pm-server serve`: opens the data folder, listens, says so on `out`, and serves until `shutdown`.
+/// `pm-server serve`: opens the data folder, listens, says so on `out`, and serves until SIGTERM or
+/// SIGINT; a second one ends it at once. Before it says that it runs, one ends the process by itself.
 ///
 /// # Errors
 ///
@@ -73,9 +84,9 @@ pub async fn serve(
     settings: &Serve,
     clock: Clock,
     out: &mut impl Write,
-    shutdown: impl Future<Output = ()>,
-) -> Result<Ended, ServeError> {
+) -> Result<Summary, ServeError> {
     let limiter = settings.limits.limiter(clock.clone())?;
+    let mut shutdown = Shutdown::new(settings.down.settings()?)?.with_clock(clock.clone());
     let folder = DataFolder::open(&settings.data.folder)?;
     if let Some(mode) = folder.open_to_others() {
         let path = folder.path().display();
@@ -99,8 +110,9 @@ pub async fn serve(
     }
 
     // Before it is said that it runs. Without a file, the end of its terminal ends it.
+    let signals = Signals::listen().map_err(ServeError::Signals)?;
     let hangups = match settings.limits.file {
-        Some(_) => Some(Hangups::listen().map_err(ServeError::Signals)?),
+        Some(_) => Some(Hangups::listen().map_err(ServeError::Hangups)?),
         None => None,
     };
 
@@ -111,6 +123,8 @@ pub async fn serve(
     };
     let listener = TcpListener::bind(address).await.map_err(refused)?;
     let listening = listener.local_addr().map_err(refused)?;
+    let app = App::new(registry, Arc::new(keys), clock.clone(), &mut shutdown)?;
+    ready(app.health(), &clock).await;
     let _announcement = folder.announce(listening)?;
     let greeting = Greeting {
         settings,
@@ -122,10 +136,9 @@ pub async fn serve(
         tracing::debug!(%error, "the greeting was not written");
     }
 
-    let app = App::new(registry, Arc::new(keys), clock);
-    let running = run(listener, app, running(settings, limiter.clone()), shutdown);
+    let stack = stack(settings, limiter.clone(), &clock);
     tokio::select! {
-        ended = running => Ok(ended),
+        summary = run(listener, app, stack, shutdown, signals) => Ok(summary),
         never = keep_reading(&settings.limits, &limiter, hangups) => match never {},
     }
 }
@@ -143,17 +156,22 @@ async fn keep_reading(limits: &Limits, limiter: &Limiter, hangups: Option<Hangup
     }
 }
 
-fn running(settings: &Serve, limiter: Limiter) -> RunSettings {
-    RunSettings {
-        stack: StackSettings {
-            limiter,
-            connections: settings.limits.connections,
-            trusted_proxies: settings.trusted_proxies(),
-            allowed_origins: settings.allowed_origins.clone(),
-            sockets: SocketSettings::default(),
-        },
-        drain_delay: settings.drain_delay,
-        drain_timeout: settings.drain_timeout,
-        come_back_within: COME_BACK_WITHIN,
+/// Waits until it is ready: who reads that it runs may send work at once.
+async fn ready(health: &Health, clock: &Clock) {
+    tokio::select! {
+        never = health.run() => match never {},
+        () = health.started() => {}
+        () = clock.sleep_until(clock.now() + READY_WITHIN) => {}
+    }
+}
+
+fn stack(settings: &Serve, limiter: Limiter, clock: &Clock) -> StackSettings {
+    StackSettings {
+        limiter,
+        shed: overload::shed(clock),
+        connections: settings.limits.connections,
+        trusted_proxies: settings.trusted_proxies(),
+        allowed_origins: settings.allowed_origins.clone(),
+        sockets: SocketSettings::default(),
     }
 }

@@ -3,6 +3,7 @@
 //! This is the only place that reads the environment, and files with settings; flags go before variables, variables before
 //! defaults. What leaves here is typed and checked.
 
+mod down;
 mod duration;
 mod limits;
 mod limits_file;
@@ -20,17 +21,20 @@ use crate::{
     ws::Origin,
 };
 
-pub use self::limits::{Limits, LimitsError};
+pub use self::{
+    down::Down,
+    limits::{Limits, LimitsError},
+};
 
 const ENV_ALLOWED_ORIGINS: &str = "PM_SERVER_ALLOWED_ORIGINS";
 const ENV_CONNECTIONS: &str = "PM_SERVER_CONNECTIONS";
 const ENV_DATA: &str = "PM_SERVER_DATA";
 const ENV_DRAIN_DELAY: &str = "PM_SERVER_DRAIN_DELAY";
-const ENV_DRAIN_TIMEOUT: &str = "PM_SERVER_DRAIN_TIMEOUT";
 const ENV_LIMITS: &str = "PM_SERVER_LIMITS";
 const ENV_LISTEN: &str = "PM_SERVER_LISTEN";
 const ENV_LOG: &str = "PM_SERVER_LOG";
 const ENV_QUOTAS: &str = "PM_SERVER_QUOTAS";
+const ENV_SHUTDOWN_BUDGET: &str = "PM_SERVER_SHUTDOWN_BUDGET";
 const ENV_TENANTS: &str = "PM_SERVER_TENANTS";
 const ENV_TRUSTED_PROXIES: &str = "PM_SERVER_TRUSTED_PROXIES";
 
@@ -114,15 +118,9 @@ pub struct Serve {
                   separated by commas, like https://pm.example")]
     pub allowed_origins: Vec<Origin>,
 
-    /// How long to go on serving after a signal to stop, for load balancers to notice
-    #[arg(long, env = ENV_DRAIN_DELAY, value_name = "TIME", default_value = "1s",
-          value_parser = duration::parse)]
-    pub drain_delay: Duration,
-
-    /// How long clients then have to finish and leave
-    #[arg(long, env = ENV_DRAIN_TIMEOUT, value_name = "TIME", default_value = "10s",
-          value_parser = duration::parse)]
-    pub drain_timeout: Duration,
+    /// How it goes down.
+    #[command(flatten)]
+    pub down: Down,
 
     /// What to log to stderr, like info or pm_server=debug,warn
     #[arg(long, env = ENV_LOG, value_name = "FILTER", default_value = "info", value_parser = log)]
@@ -228,7 +226,11 @@ mod tests {
             assert_eq!(serve.tenants, ["demo".parse().unwrap()]);
             assert_eq!(serve.limits.connections.get(), 64);
             assert_eq!(serve.limits.file, None);
-            assert_eq!(serve.drain_timeout, Duration::from_secs(10));
+            let down = serve.down.settings().unwrap();
+            assert_eq!(
+                (down.delay, down.budget),
+                (Duration::from_secs(1), Duration::from_secs(30))
+            );
             assert!(serve.allowed_origins.is_empty());
         }
     }
@@ -243,7 +245,8 @@ mod tests {
         }
         let serve = serve(&["--tenants", "a,b", "--drain-delay", "250ms"]);
         assert_eq!(serve.tenants.len(), 2);
-        assert_eq!(serve.drain_delay, Duration::from_millis(250));
+        let down = serve.down.settings().unwrap();
+        assert_eq!(down.delay, Duration::from_millis(250));
     }
 
     #[test]
@@ -281,6 +284,7 @@ mod tests {
                 "https://",
             ),
             (["--drain-delay", "soon"], "--drain-delay", "10s"),
+            (["--shutdown-budget", "30"], "--shutdown-budget", "10s"),
             (["--log", "pm_server=loud"], "--log", "pm_server=debug"),
         ] {
             let error = parse(&words).unwrap_err();

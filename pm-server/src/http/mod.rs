@@ -2,7 +2,6 @@
 //! the rest.
 
 mod body_limit;
-mod health;
 mod items;
 mod json;
 mod path_id;
@@ -11,18 +10,23 @@ mod reader;
 mod socket;
 mod trace;
 
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    routing::{get, get_service},
+};
 use pm_core::Problem;
+use pm_resilience::health::{Health, Probe};
 
 pub(crate) use self::{body_limit::body_limit, socket::Upgrades, trace::trace};
 use crate::{app::App, problem};
 
 /// What load balancers and orchestrators ask for.
-pub(crate) fn health() -> Router<App> {
+pub(crate) fn health(health: &Health) -> Router<App> {
+    let answer = |probe| get_service(health.service(probe));
     Router::new()
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
-        .route("/health/startup", get(health::startup))
+        .route("/health/live", answer(Probe::Live))
+        .route("/health/ready", answer(Probe::Ready))
+        .route("/health/startup", answer(Probe::Startup))
         .method_not_allowed_fallback(method_not_allowed)
 }
 

@@ -59,13 +59,13 @@ impl Upgrades {
         }
     }
 
-    /// For one socket: as long as it follows the drain, it is waited for.
+    /// For one socket.
     fn sockets(&self) -> Sockets {
         Sockets {
             settings: self.settings.clone(),
             door: Arc::new(Door(self.app.clone())),
             clock: self.app.clock.clone(),
-            drain: self.app.drain.follow(),
+            drain: self.app.drain.clone(),
         }
     }
 

@@ -10,6 +10,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub(crate) use self::sqlite::probe_sqlite;
 pub use self::{error::StoreError, memory::MemoryLog, sqlite::SqliteLog};
 use crate::domain::{Id, Mutation, Project, Refusal, Subject, WorkItem};
 

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::Instrument;
@@ -38,6 +38,12 @@ pub enum Failure {
     /// Too many are waiting already; it was not looked at.
     #[error("too many changes are waiting; try again in a moment")]
     Overloaded,
+    /// The log has not answered lately, and was not asked. The mutation was not applied.
+    #[error("the storage does not answer; repeat the change, with the same mutation id")]
+    NotAsked {
+        /// When it will be asked again.
+        retry_after: Duration,
+    },
     /// The log failed. Whether the mutation was applied is known after repeating it.
     #[error("the change could not be confirmed; repeat it with the same mutation id")]
     Unavailable,
@@ -136,6 +142,11 @@ pub async fn apply(log: &dyn Log, hub: &Hub, group: &[Mutation]) -> Vec<Result<A
                 results.extend(Box::pin(apply(log, hub, alone)).await);
             }
             results
+        }
+        // Nothing happened, and what led to it was logged.
+        Err(error @ StoreError::NotAsked(_)) => {
+            let retry_after = error.retry_after().unwrap_or_default();
+            vec![Err(Failure::NotAsked { retry_after }); group.len()]
         }
         Err(error) => {
             tracing::error!(

@@ -3,6 +3,9 @@ use std::{sync::Arc, time::Duration};
 use super::TenantName;
 use crate::store::StoreError;
 
+/// When there may be room again, or another server.
+const SOON: Duration = Duration::from_secs(2);
+
 /// Why a tenant cannot be had.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -44,9 +47,8 @@ impl RegistryError {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Busy { .. } | Self::Closing | Self::Unavailable { .. } => {
-                Some(Duration::from_secs(2))
-            }
+            Self::Busy { .. } | Self::Closing => Some(SOON),
+            Self::Unavailable { source, .. } => source.retry_after().or(Some(SOON)),
             Self::Quarantined { retry_after, .. } => Some(*retry_after),
             Self::Unknown(_) => None,
         }

@@ -5,14 +5,18 @@ use std::{
 };
 
 use async_trait::async_trait;
+use tokio::sync::Mutex;
 
 use super::{Storage, TenantName};
-use crate::store::{Log, SqliteLog, StoreError};
+use crate::store::{Log, SqliteLog, StoreError, probe_sqlite};
 
-/// Tenants as files in one folder: `NAME.sqlite`.
+/// Tenants as files in one folder: `NAME.sqlite`. Beside them, `probe` is what is written to find out
+/// whether that is possible.
 #[derive(Clone, Debug)]
 pub struct Files {
     folder: PathBuf,
+    /// Held while the folder is probed.
+    probing: Arc<Mutex<()>>,
 }
 
 impl Files {
@@ -21,6 +25,7 @@ impl Files {
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self {
             folder: folder.into(),
+            probing: Arc::default(),
         }
     }
 
@@ -62,6 +67,21 @@ impl Storage for Files {
         }
         let log = SqliteLog::open(&path, name.as_str()).await?;
         Ok(Some(Arc::new(log)))
+    }
+
+    /// **Spawns a task**, which ends with the probe: a disk that hangs holds one probe up, however often
+    /// it is asked and given up.
+    async fn probe(&self) -> Result<(), StoreError> {
+        let probing = self.probing.clone().try_lock_owned();
+        let turn = probing.map_err(|_| StoreError::Unavailable("it hangs".into()))?;
+        let path = self.folder.join("probe");
+        let probe = tokio::spawn(async move {
+            let result = probe_sqlite(&path).await;
+            drop(turn);
+            result
+        });
+        let panicked = |error| Err(StoreError::Unavailable(Box::new(error)));
+        probe.await.unwrap_or_else(panicked)
     }
 }
 

@@ -9,28 +9,36 @@ use std::{
 
 use async_trait::async_trait;
 use pm_core::Clock;
+use pm_resilience::{BreakerSettings, Class, Error, Outcome, Policy, Timeouts};
 
 use crate::{
     domain::{Id, Mutation},
     store::{Activity, Applied, Log, Page, Position, Scope, Snapshot, StoreError},
 };
 
-/// How long one call may take. A file that somebody else has locked is waited for less.
-const WITHIN: Duration = Duration::from_secs(15);
+/// What takes longer is in the log.
+const SLOW: Duration = Duration::from_millis(100);
 
-/// The log of an open tenant: no call takes for ever, and damage that is found is remembered.
+/// The log of an open tenant: no call takes for ever, one that keeps failing is not asked for a while,
+/// one that is slow is told of, and damage that is found is remembered.
+///
+/// Nothing is repeated here. A write that took too long may have been done nevertheless: who repeats it
+/// under its mutation id finds out.
 #[derive(Debug)]
 pub(super) struct Guarded {
     log: Arc<dyn Log>,
-    clock: Clock,
+    /// Reading connections are not the writing one: either may fail without the other.
+    reads: Policy<Say>,
+    writes: Policy<Say>,
     damaged: AtomicBool,
 }
 
 impl Guarded {
-    pub(super) fn new(log: Arc<dyn Log>, clock: Clock) -> Self {
+    pub(super) fn new(tenant: &str, log: Arc<dyn Log>, clock: &Clock) -> Self {
         Self {
             log,
-            clock,
+            reads: policy(format!("{tenant}.reads"), clock),
+            writes: policy(format!("{tenant}.writes"), clock),
             damaged: AtomicBool::new(false),
         }
     }
@@ -40,16 +48,58 @@ impl Guarded {
         self.damaged.load(Ordering::Relaxed)
     }
 
-    async fn guard<T>(
-        &self,
-        call: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        let late = |_| Err(StoreError::Unavailable("it took too long".into()));
-        let result = self.clock.within(WITHIN, call).await.unwrap_or_else(late);
+    fn said<T>(&self, result: Result<T, Error<StoreError>>) -> Result<T, StoreError> {
+        let result = result.map_err(StoreError::from);
         if let Err(StoreError::Corrupt { .. }) = result {
             self.damaged.store(true, Ordering::Relaxed);
         }
         result
+    }
+
+    async fn read_by<T, F>(
+        &self,
+        operation: &'static str,
+        call: impl FnMut() -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        self.said(self.reads.read(operation, call).await)
+    }
+}
+
+fn policy(name: String, clock: &Clock) -> Policy<Say> {
+    let seconds = Duration::from_secs;
+    // A file that somebody else has locked is waited for less than any of these.
+    let timeouts = Timeouts::new()
+        .read(seconds(8))
+        .write(seconds(10))
+        .batch(seconds(15));
+    // Soon asked again: a disk may be full for a moment.
+    let breaker = BreakerSettings::new()
+        .with_open_for(seconds(2))
+        .with_growth(2.0, seconds(30));
+    Policy::named(name)
+        .timeouts(timeouts)
+        .breaker(breaker)
+        .slow_log(SLOW)
+        .classify(Say)
+        .clock(clock.clone())
+        .build()
+        .expect("what is written here is valid")
+}
+
+/// What an answer says of the storage.
+#[derive(Clone, Copy, Debug)]
+struct Say;
+
+impl<T> pm_resilience::Classify<T, StoreError> for Say {
+    fn classify(&self, result: Result<&T, &StoreError>) -> Outcome {
+        match result {
+            // It looked at the row, and said no.
+            Ok(_) | Err(StoreError::Constraint(_)) => Outcome::Success,
+            Err(_) => Outcome::Failure,
+        }
     }
 }
 
@@ -58,26 +108,33 @@ impl Guarded {
 #[async_trait]
 impl Log for Guarded {
     async fn head(&self) -> Result<Position, StoreError> {
-        self.guard(self.log.head()).await
+        self.read_by("head", || self.log.head()).await
     }
 
     async fn apply(&self, group: &[Mutation]) -> Result<Applied, StoreError> {
-        self.guard(self.log.apply(group)).await
+        let apply = self.writes.write("apply", || self.log.apply(group));
+        self.said(apply.await)
     }
 
     async fn read(&self, scope: Scope, after: u64, limit: usize) -> Result<Page, StoreError> {
-        self.guard(self.log.read(scope, after, limit)).await
+        self.read_by("read", || self.log.read(scope, after, limit))
+            .await
     }
 
     async fn snapshot(&self, scope: Scope) -> Result<Snapshot, StoreError> {
-        self.guard(self.log.snapshot(scope)).await
+        // All of a scope, which may be much.
+        let snapshot = self.reads.batch("snapshot", || self.log.snapshot(scope));
+        self.said(snapshot.await)
     }
 
     async fn close(&self) -> Result<(), StoreError> {
-        self.guard(self.log.close()).await
+        // Whatever the breakers say: it is the last thing that is asked.
+        let timeout = self.writes.timeout();
+        let closed = timeout.run(Class::Batch, self.log.close()).await;
+        self.said(closed)
     }
 
     async fn item(&self, id: Id, limit: usize) -> Result<Option<Activity>, StoreError> {
-        self.guard(self.log.item(id, limit)).await
+        self.read_by("item", || self.log.item(id, limit)).await
     }
 }

@@ -50,4 +50,8 @@ impl Storage for MemoryStorage {
         let log = self.logs().get(name).cloned();
         Ok(log.map(|log| log as Arc<dyn Log>))
     }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }

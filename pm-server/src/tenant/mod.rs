@@ -54,7 +54,7 @@ impl Tenant {
         ring: RingLimits,
         clock: Clock,
     ) -> Result<Self, StoreError> {
-        let guarded = Arc::new(Guarded::new(log, clock));
+        let guarded = Arc::new(Guarded::new(name, log, &clock));
         let log: Arc<dyn Log> = guarded.clone();
         let hub = Hub::new(log.head().await?, ring);
         let (writer, writing) = Writer::spawn(name, log.clone(), hub.clone());
@@ -98,7 +98,8 @@ impl Tenant {
         self.guarded.is_damaged()
     }
 
-    /// Its change log. No call takes longer than 15 seconds.
+    /// Its change log. No call takes longer than 15 seconds, and one that keeps failing is not made for
+    /// a while.
     #[must_use]
     pub fn log(&self) -> &Arc<dyn Log> {
         &self.log

@@ -190,6 +190,15 @@ impl Registry {
         made.map_err(|source| self.refusal(name, source))
     }
 
+    /// Whether the storage of the tenants works; no tenant is opened for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Storage::probe`].
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        self.shared.storage.probe().await
+    }
+
     /// Closes the tenants that had no user for as long as [`RegistryLimits::idle`] before `now`.
     /// Called every now and then by whoever runs the server.
     ///

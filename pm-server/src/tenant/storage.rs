@@ -24,4 +24,12 @@ pub trait Storage: Debug + Send + Sync + 'static {
     ///
     /// [`StoreError::Corrupt`] if what is stored cannot be used until somebody repairs it.
     async fn open(&self, name: &TenantName) -> Result<Option<Arc<dyn Log>>, StoreError>;
+
+    /// Whether it works: something was written durably and read again, beside the tenants and as they
+    /// do it. Says nothing of any one of them.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong.
+    async fn probe(&self) -> Result<(), StoreError>;
 }

@@ -87,6 +87,9 @@ pub(super) fn failure(failure: &Failure) -> pb::Error {
     match failure {
         Failure::Refused(refused) => refusal(refused),
         Failure::Overloaded => temporary(Code::Overloaded, failure.to_string(), OVERLOADED_RETRY),
+        Failure::NotAsked { retry_after } => {
+            temporary(Code::Unavailable, failure.to_string(), *retry_after)
+        }
         Failure::Unavailable => {
             temporary(Code::Unavailable, failure.to_string(), UNAVAILABLE_RETRY)
         }

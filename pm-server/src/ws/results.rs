@@ -20,7 +20,7 @@ use crate::{
     wire::encode,
 };
 
-/// When to come back after the tenant could not be served.
+/// When to come back after what the tenant has stored could not be read, if nobody knows better.
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(2);
 
 impl Connection {
@@ -154,11 +154,8 @@ impl Connection {
         // Going down already, the answers that wait for what was to be read have waited in vain.
         self.outbox.drop_waiting();
         let reason = "the tenant's storage does not answer";
-        self.close(Close::for_now(
-            CloseCode::Unavailable,
-            reason,
-            UNAVAILABLE_RETRY,
-        ));
+        let wait = error.retry_after().unwrap_or(UNAVAILABLE_RETRY);
+        self.close(Close::for_now(CloseCode::Unavailable, reason, wait));
     }
 
     fn welcome(&self, session: &Session, wall_us: i64) -> pb::Welcome {

@@ -1,6 +1,10 @@
 //! From a socket to a [`Connection`] and back: moves bytes, carries out actions, lets time pass.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use axum::{
@@ -11,6 +15,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use pm_core::{Clock, Identity, Tick};
 use pm_ratelimit::in_flight::Permit;
+use pm_resilience::shutdown::{Drain, Leave};
 use tokio::sync::watch;
 use tracing::Instrument;
 
@@ -54,8 +59,8 @@ pub struct Sockets {
     pub door: Arc<dyn Admit>,
     /// The time.
     pub clock: Clock,
-    /// `Some` once the server goes down: within which time clients should come back, at random.
-    pub drain: watch::Receiver<Option<Duration>>,
+    /// How far the server is on its way down. Each socket is waited for, from its upgrade on.
+    pub drain: Drain,
 }
 
 impl std::fmt::Debug for Sockets {
@@ -99,6 +104,8 @@ pub fn upgrade(request: WebSocketUpgrade, sockets: Sockets, visit: Visit) -> Res
     let span = tracing::Span::current();
     // Boxed: what is waited with would have room for it as long as the socket lives.
     let visit = Box::new(visit);
+    // Before the upgrade is answered: from then on nothing else stands for it.
+    let place = sockets.drain.socket();
     request
         .protocols([PROTOCOL])
         .read_buffer_size(READ_BUFFER)
@@ -109,10 +116,23 @@ pub fn upgrade(request: WebSocketUpgrade, sockets: Sockets, visit: Visit) -> Res
         .max_message_size(max)
         .max_frame_size(max)
         // Boxed: the machine that serves is large only while it does something.
-        .on_upgrade(move |socket| Box::pin(serve(socket, sockets, visit).instrument(span)))
+        .on_upgrade(move |socket| {
+            let served = async move {
+                tokio::select! {
+                    () = serve(socket, sockets, visit, place.leave()) => {}
+                    () = place.cancelled() => tracing::debug!("a socket was cut off: time is up"),
+                }
+            };
+            Box::pin(served.instrument(span))
+        })
 }
 
-async fn serve(mut socket: WebSocket, sockets: Sockets, visit: Box<Visit>) {
+async fn serve(
+    mut socket: WebSocket,
+    sockets: Sockets,
+    visit: Box<Visit>,
+    leave: impl Future<Output = Leave>,
+) {
     let Visit {
         id,
         token,
@@ -132,7 +152,7 @@ async fn serve(mut socket: WebSocket, sockets: Sockets, visit: Box<Visit>) {
         pending: Pending::new(),
         draining: false,
     };
-    let end = service.run(&mut socket).await;
+    let end = service.run(&mut socket, pin!(leave)).await;
     let closing = async {
         if let End::Say(close) = &end {
             let code = close.code.number();
@@ -182,7 +202,11 @@ struct Service {
 }
 
 impl Service {
-    async fn run(&mut self, socket: &mut WebSocket) -> End {
+    async fn run(
+        &mut self,
+        socket: &mut WebSocket,
+        mut leave: Pin<&mut impl Future<Output = Leave>>,
+    ) -> End {
         loop {
             if let Some(message) = self.next_message() {
                 let write = socket.send(Message::Binary(message));
@@ -191,12 +215,12 @@ impl Service {
                     Some(Err(_)) | None => return End::Gone,
                 }
                 // However much there is to send, what happens meanwhile is not left waiting.
-                if let Some(Err(end)) = self.wait(socket).now_or_never() {
+                if let Some(Err(end)) = self.wait(socket, leave.as_mut()).now_or_never() {
                     return end;
                 }
             } else if let Some(close) = self.connection.end() {
                 return End::Say(close.clone());
-            } else if let Err(end) = self.wait(socket).await {
+            } else if let Err(end) = self.wait(socket, leave.as_mut()).await {
                 return end;
             }
         }
@@ -215,8 +239,12 @@ impl Service {
     }
 
     /// Waits until anything happens. Cancel-safe.
-    async fn wait(&mut self, socket: &mut WebSocket) -> Result<(), End> {
-        let Sockets { clock, drain, .. } = &mut self.sockets;
+    async fn wait(
+        &mut self,
+        socket: &mut WebSocket,
+        leave: Pin<&mut impl Future<Output = Leave>>,
+    ) -> Result<(), End> {
+        let Sockets { clock, .. } = &self.sockets;
         let deadline = self.connection.deadline();
         tokio::select! {
             done = self.pending.next(), if !self.pending.is_empty() => {
@@ -235,10 +263,9 @@ impl Service {
                 }
             }
             () = changed(self.head.as_mut()) => {}
-            () = drained(drain), if !self.draining => {
+            Leave { come_back_after, .. } = leave, if !self.draining => {
                 self.draining = true;
-                let within = drain.borrow().unwrap_or_default();
-                self.connection.drain(within.mul_f64(fastrand::f64()));
+                self.connection.drain(come_back_after);
             }
             () = sleep(clock, deadline), if deadline.is_some() => self.connection.tick(clock.now()),
         }
@@ -351,12 +378,6 @@ async fn changed(head: Option<&mut watch::Receiver<u64>>) {
         return std::future::pending::<()>().await;
     };
     if head.changed().await.is_err() {
-        std::future::pending::<()>().await;
-    }
-}
-
-async fn drained(drain: &mut watch::Receiver<Option<Duration>>) {
-    if drain.wait_for(Option::is_some).await.is_err() {
         std::future::pending::<()>().await;
     }
 }

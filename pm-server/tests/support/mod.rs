@@ -2,6 +2,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 pub mod edits;
+pub mod moody;
 pub mod peer;
 pub mod running;
 pub mod schema;

@@ -2,18 +2,19 @@
 
 use std::net::SocketAddr;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{SinkExt, StreamExt, stream};
 use http::{Response, StatusCode};
+use pm_resilience::shutdown::{ShutdownSettings, Summary};
 use pm_server::{
     auth::Role,
     r#gen::{self as pb, client_frame, server_frame::Body},
-    run::{Ended, RunSettings, run},
+    run::run,
+    stack::StackSettings,
 };
 use prost::Message as _;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::oneshot,
     task::JoinHandle,
 };
 use tokio_tungstenite::{
@@ -29,8 +30,7 @@ use super::{
 pub struct Running {
     pub service: Service,
     pub address: SocketAddr,
-    pub stop: Option<oneshot::Sender<()>>,
-    pub ended: JoinHandle<Ended>,
+    pub ended: JoinHandle<Summary>,
 }
 
 pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -40,27 +40,33 @@ impl Running {
         Self::with(settings()).await
     }
 
-    pub async fn with(mut settings: RunSettings) -> Self {
-        let service = Service::new().await;
-        settings.stack.limiter = settings.stack.limiter.with_clock(service.clock.clone());
+    pub async fn with(settings: StackSettings) -> Self {
+        Self::going_down(settings, ShutdownSettings::default()).await
+    }
+
+    pub async fn going_down(settings: StackSettings, shutdown: ShutdownSettings) -> Self {
+        let mut service = Service::going_down(settings.clone(), shutdown).await;
+        let limiter = settings.limiter.with_clock(service.clock.clone());
+        let settings = StackSettings {
+            limiter,
+            ..settings
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let (stop, stopped) = oneshot::channel();
-        let shutdown = async {
-            let _ = stopped.await;
-        };
-        let ended = tokio::spawn(run(listener, service.app.clone(), settings, shutdown));
+        let shutdown = service.shutdown.take().expect("once");
+        let signals = stream::pending();
+        let running = run(listener, service.app.clone(), settings, shutdown, signals);
+        let ended = tokio::spawn(running);
+        service.app.health().started().await;
         Self {
             service,
             address,
-            stop: Some(stop),
             ended,
         }
     }
 
-    pub fn stop(&mut self) {
-        let stop = self.stop.take().expect("once");
-        stop.send(()).expect("it runs");
+    pub fn stop(&self) {
+        self.service.app.drain().stop();
     }
 
     /// The status of `GET path`, over a connection of its own; `None` if nobody listens.

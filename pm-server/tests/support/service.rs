@@ -12,12 +12,12 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use pm_core::{Clock, PeerAddr, TrustedProxies, clock::ManualTime};
 use pm_ratelimit::{Limiter, Quota};
+use pm_resilience::shutdown::{Shutdown, ShutdownSettings};
 use pm_server::{
     app::App,
     auth::{Claims, Keys, Role},
     domain::{Id, Mutation, Operation},
-    limits,
-    run::RunSettings,
+    limits, overload,
     stack::{self, StackSettings},
     store::Answer,
     tenant::{MemoryStorage, Registry, RegistryLimits, Storage},
@@ -43,24 +43,22 @@ pub fn limiter<'a>(quotas: impl IntoIterator<Item = (&'a str, Quota)>) -> Limite
     Limiter::builder(rules).build().expect("valid rules")
 }
 
-pub fn settings() -> RunSettings {
-    RunSettings {
-        stack: StackSettings {
-            limiter: limiter([("client", Quota::per_minute(60).burst(1000))]),
-            connections: NonZeroU32::MAX,
-            trusted_proxies: TrustedProxies::none(),
-            allowed_origins: Vec::new(),
-            sockets: SocketSettings::default(),
-        },
-        drain_delay: Duration::from_secs(5),
-        drain_timeout: Duration::from_secs(10),
-        come_back_within: Duration::from_secs(5),
+pub fn settings() -> StackSettings {
+    StackSettings {
+        limiter: limiter([("client", Quota::per_minute(60).burst(1000))]),
+        shed: overload::shed(&Clock::manual().0),
+        connections: NonZeroU32::MAX,
+        trusted_proxies: TrustedProxies::none(),
+        allowed_origins: Vec::new(),
+        sockets: SocketSettings::default(),
     }
 }
 
 /// A server with the tenants `acme` and `beta`.
 pub struct Service {
     pub app: App,
+    /// Until it is run.
+    pub shutdown: Option<Shutdown>,
     pub clock: Clock,
     pub time: ManualTime,
     pub router: Router,
@@ -76,19 +74,35 @@ pub struct Answered {
 
 impl Service {
     pub async fn new() -> Self {
-        Self::with(settings().stack).await
+        Self::with(settings()).await
     }
 
     pub async fn with(settings: StackSettings) -> Self {
+        Self::going_down(settings, ShutdownSettings::default()).await
+    }
+
+    pub async fn going_down(settings: StackSettings, shutdown: ShutdownSettings) -> Self {
         let (clock, time) = Clock::manual();
-        let storage = MemoryStorage::new(clock.clone());
+        let storage = Arc::new(MemoryStorage::new(clock.clone()));
+        Self::on(storage, (clock, time), settings, shutdown).await
+    }
+
+    pub async fn on(
+        storage: Arc<dyn Storage>,
+        (clock, time): (Clock, ManualTime),
+        settings: StackSettings,
+        shutdown: ShutdownSettings,
+    ) -> Self {
         for name in ["acme", "beta"] {
             let name = name.parse().expect("a valid name");
-            storage.create(&name).await.expect("memory does not fail");
+            storage.create(&name).await.expect("a tenant");
         }
         let limits = RegistryLimits::default();
-        let registry = Registry::new(Arc::new(storage), clock.clone(), limits);
-        let app = App::new(registry, keys(), clock.clone());
+        let registry = Registry::new(storage, clock.clone(), limits);
+        let shutdown = Shutdown::new(shutdown).expect("they fit");
+        let mut shutdown = shutdown.with_clock(clock.clone());
+        let app = App::new(registry, keys(), clock.clone(), &mut shutdown);
+        let app = app.expect("there is time to close");
         let limiter = settings.limiter.with_clock(clock.clone());
         let router = stack::build(
             &app,
@@ -99,6 +113,7 @@ impl Service {
         );
         Self {
             app,
+            shutdown: Some(shutdown),
             clock,
             time,
             router,

@@ -38,9 +38,10 @@ pub use self::local::LocalStore;
 /// # }
 /// ```
 ///
-/// * **Warm.** All that the primary answers is [mirrored](LocalStore::mirror): a bucket here is full
-///   no earlier than it would have been there. Losing the primary gives nobody a fresh burst, and
-///   what is mirrored only ever makes it stricter.
+/// * **Warm.** All that the primary answers to this instance is [mirrored](LocalStore::mirror): a
+///   bucket here is full no earlier than it would have been there. Losing the primary gives nobody a
+///   fresh burst where it was seen, and what is mirrored only ever makes it stricter. An instance that
+///   never saw a bucket begins with its share, full.
 /// * **A share.** Replicas cannot see each other then. Each gives out its part of every quota: the
 ///   rate and the burst divided by the number of [replicas](Self::replicas). The burst of a share is
 ///   at least 1, and as large as the cost at hand if the whole quota has room for that: such a
@@ -167,9 +168,15 @@ impl<Primary: RateLimitStore, Local: LocalStore> Fallback<Primary, Local> {
 
     /// Lets the local store know what the primary has decided. `now` is from before it was asked.
     fn mirror(&self, charges: &[Charge], decision: &Decision, now: Tick) {
-        for (charge, outcome) in charges.iter().zip(decision.outcomes()) {
+        for (at, (charge, outcome)) in charges.iter().zip(decision.outcomes()).enumerate() {
+            // Of a bucket that is named twice, the second outcome is as if the first were taken.
+            let mut earlier = charges.iter().take(at).map(Charge::bucket);
+            let twice = earlier.any(|bucket| bucket == charge.bucket());
             // Who peeks does not put the bucket under the quota that it peeks with.
-            if charge.mode() == Mode::Peek || !outcome.is_known() {
+            if charge.mode() == Mode::Peek
+                || !outcome.is_known()
+                || twice && !decision.is_admitted()
+            {
                 continue;
             }
             // More than there can be debt only says that the primary's clock has stepped back.

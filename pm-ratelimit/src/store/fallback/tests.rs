@@ -711,9 +711,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     /// Whatever happens, nobody waits for longer than the deadline and nothing fails; without the
-    /// primary the replicas together admit no more than the quota; with it, nor does it.
+    /// primary the replicas together admit no more than the quota.
     #[test]
-    fn p003_6_an_outage_admits_no_more_than_the_quota(
+    fn an_outage_admits_no_more_than_the_quota(
         events in proptest::collection::vec(event(), 1..200),
         third in 1u32..8,
     ) {

@@ -134,7 +134,7 @@ fn bucket(number: u64) -> BucketId {
 }
 
 #[tokio::test]
-async fn p003_1_allowed_rates_on_redis_are_those_of_the_quota() {
+async fn allowed_rates_on_redis_are_those_of_the_quota() {
     crate::store::rates::are_those_of_the_quota(&Setup::start().await).await;
 }
 

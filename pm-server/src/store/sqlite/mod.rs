@@ -6,6 +6,7 @@
 mod error;
 mod ground;
 mod open;
+mod probe;
 mod rows;
 mod write;
 
@@ -16,6 +17,7 @@ use futures_util::StreamExt;
 use sqlx::{Connection, Row, SqliteConnection, SqlitePool};
 use tokio::sync::Mutex;
 
+pub(crate) use self::probe::probe_sqlite;
 use self::{ground::Wanted, rows::Json};
 use super::{
     Activity, Applied, Entry, Log, Page, Position, Scope, Snapshot, StoreError, group::Plan,

@@ -23,32 +23,38 @@ const READERS: u32 = 2;
 const BUSY: Duration = Duration::from_secs(5);
 
 pub(super) async fn open(path: &Path, tenant: &str, create: bool) -> Result<SqliteLog, StoreError> {
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .busy_timeout(BUSY)
-        .foreign_keys(true)
-        .pragma("trusted_schema", "OFF")
-        .disable_statement_logging();
-    let writing = options
-        .clone()
-        .create_if_missing(create)
-        .journal_mode(SqliteJournalMode::Wal)
-        // The answer to a mutation promises that it survives the loss of power.
-        .synchronous(SqliteSynchronous::Full)
-        .pragma("journal_size_limit", "67108864");
-    let mut writer = writing.connect().await?;
+    let mut writer = writing(path, create).connect().await?;
     migrate(&mut writer, tenant).await?;
     let epoch = identify(&mut writer, tenant).await?;
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS)
         .idle_timeout(Duration::from_secs(30))
         .test_before_acquire(false)
-        .connect_lazy_with(options.read_only(true));
+        .connect_lazy_with(options(path).read_only(true));
     Ok(SqliteLog {
         epoch,
         writer: Mutex::new(Some(writer)),
         readers,
     })
+}
+
+/// How a file is opened by whoever writes it.
+pub(super) fn writing(path: &Path, create: bool) -> SqliteConnectOptions {
+    options(path)
+        .create_if_missing(create)
+        .journal_mode(SqliteJournalMode::Wal)
+        // The answer to a mutation promises that it survives the loss of power.
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("journal_size_limit", "67108864")
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(BUSY)
+        .foreign_keys(true)
+        .pragma("trusted_schema", "OFF")
+        .disable_statement_logging()
 }
 
 /// Brings the schema up to date, inside one immediate transaction: whoever else opens the file
