@@ -20,7 +20,7 @@ mod bell;
 mod sync;
 
 pub use self::body::ResponseBody;
-pub use self::client_ip::{ClientIp, ClientIpLayer, PeerAddr, TrustedProxies};
+pub use self::client_ip::{Cidr, ClientIp, ClientIpLayer, PeerAddr, TrustedProxies};
 pub use self::clock::{Clock, ManualTime, Tick};
 pub use self::context::{Context, ContextLayer, RequestId, TraceParent};
 pub use self::identity::{Identity, RoleOrder};

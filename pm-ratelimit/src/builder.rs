@@ -6,7 +6,10 @@ use crate::headers::Headers;
 use crate::key::Keys;
 use crate::limiter::Settings;
 use crate::rules::RuleSet;
-use crate::{DigestKey, InvalidRules, Limiter, MemoryStore, RateLimitStore, Rules, UserQuotas};
+use crate::{
+    DigestKey, InvalidRules, Limiter, MemoryStore, RateLimitStore, RefusalObserver, Rules,
+    UserQuotas,
+};
 
 /// A [`Limiter`] to be: its rules, and what it decides with.
 #[derive(Debug)]
@@ -19,6 +22,7 @@ pub struct LimiterBuilder {
     proxies: TrustedProxies,
     headers: Headers,
     user_quotas: Option<Arc<dyn UserQuotas>>,
+    observers: Vec<Arc<dyn RefusalObserver>>,
 }
 
 impl LimiterBuilder {
@@ -31,6 +35,7 @@ impl LimiterBuilder {
             proxies: TrustedProxies::none(),
             headers: Headers::default(),
             user_quotas: None,
+            observers: Vec::new(),
         }
     }
 
@@ -71,6 +76,13 @@ impl LimiterBuilder {
         self
     }
 
+    /// One more who is told of every refusal, such as [`Violations`](crate::Violations) and
+    /// [`BlockList`](crate::BlockList). Without any, a refusal is told nobody and costs nothing more.
+    pub fn observer(mut self, observer: impl RefusalObserver) -> Self {
+        self.observers.push(Arc::new(observer));
+        self
+    }
+
     /// Which headers answers carry. Without it, `RateLimit` and `RateLimit-Policy`.
     pub const fn headers(mut self, headers: Headers) -> Self {
         self.headers = headers;
@@ -98,6 +110,7 @@ impl LimiterBuilder {
             proxies: self.proxies,
             headers: self.headers,
             user_quotas: self.user_quotas,
+            observers: self.observers,
         };
         Ok(Limiter::assemble(rules, settings))
     }

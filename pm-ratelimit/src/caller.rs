@@ -85,15 +85,23 @@ fn locate<'r>(
     if let Some(ConnectionId(number)) = extensions.get() {
         subject = subject.connection(*number);
     }
-    let found = extensions.get::<ClientIp>().copied();
-    let client = found.or_else(|| {
-        let PeerAddr(peer) = extensions.get()?;
-        Some(proxies.client_ip(peer.ip(), headers))
-    });
-    match client {
+    match client(headers, extensions, proxies) {
         Some(client) => subject.client(client),
         None => subject,
     }
+}
+
+/// The address that a layer further out has found, or else what the peer and these proxies say.
+pub(crate) fn client(
+    headers: &HeaderMap,
+    extensions: &Extensions,
+    proxies: &TrustedProxies,
+) -> Option<ClientIp> {
+    let found = extensions.get::<ClientIp>().copied();
+    found.or_else(|| {
+        let PeerAddr(peer) = extensions.get()?;
+        Some(proxies.client_ip(peer.ip(), headers))
+    })
 }
 
 /// Whether a request is a call of gRPC, which wants its refusals as a status of gRPC.

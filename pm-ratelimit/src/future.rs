@@ -13,7 +13,7 @@ use pm_core::ResponseBody;
 use tower_service::Service;
 
 use crate::headers::Fields;
-use crate::layer::{Admission, Answer, Asker};
+use crate::layer::{Admission, Answer};
 use crate::limiter::{Decided, PendingDecision};
 
 pin_project! {
@@ -37,7 +37,7 @@ pin_project! {
         Deciding {
             decision: PendingDecision,
             // What is called if the decision is yes. Only empty behind the decision.
-            waiting: Option<(S, Request<B>, Asker)>,
+            waiting: Option<(S, Request<B>)>,
             admission: Arc<Admission>,
         },
         Calling {
@@ -57,7 +57,7 @@ where
 {
     pub(crate) fn deciding(
         decision: PendingDecision,
-        waiting: (S, Request<B>, Asker),
+        waiting: (S, Request<B>),
         admission: Arc<Admission>,
     ) -> Self {
         Self {
@@ -101,7 +101,7 @@ where
                     admission,
                 } => {
                     let decided = ready!(decision.as_mut().poll(cx));
-                    let (mut service, request, asker) = waiting
+                    let (mut service, request) = waiting
                         .take()
                         .expect("the decision is made once, and the state is left");
                     let Decided {
@@ -109,7 +109,7 @@ where
                         picks,
                         decision,
                     } = decided;
-                    match admission.settle(&rules, &picks, decision.as_ref(), asker) {
+                    match admission.settle(&rules, &picks, decision.as_ref(), &request) {
                         Answer::Admitted(fields) => State::Calling {
                             inner: service.call(request),
                             fields,

@@ -9,13 +9,13 @@ use tower_layer::Layer;
 
 use crate::caller::{self, Cost, is_grpc};
 use crate::headers::Fields;
-use crate::limiter::PendingDecision;
+use crate::limiter::{PendingDecision, Settings};
 use crate::op::Target;
 use crate::rules::{Compiled, Picks, RuleSet};
 use crate::ruling::Ruling;
 use crate::{
     By, Decision, Error, Limiter, Op, Quota, RateLimit, Reason, Refusal, Stage, Subject, axum,
-    headers,
+    headers, observer,
 };
 
 /// Limits HTTP requests, by the rules of one stage.
@@ -75,7 +75,7 @@ type Refuse = dyn Fn(&Refusal<'_>) -> Response<Bytes> + Send + Sync;
 )]
 pub(crate) enum Step {
     Answered(Answer),
-    Pending(PendingDecision, Asker),
+    Pending(PendingDecision),
 }
 
 /// What a decision means for its request.
@@ -86,12 +86,6 @@ pub(crate) enum Step {
 pub(crate) enum Answer {
     Admitted(Fields),
     Refused(Response<Bytes>),
-}
-
-/// What has to be known of a request to refuse it later.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Asker {
-    grpc: bool,
 }
 
 impl RateLimitLayer {
@@ -165,7 +159,6 @@ impl fmt::Debug for RateLimitLayer {
 impl Admission {
     /// Decides on a request.
     pub(crate) fn decide<B>(&self, request: &Request<B>) -> Step {
-        let asker = Asker::of(request.headers());
         let subject = self.subject(request.headers(), request.extensions());
         let op = self.op(request);
         let limiter = &self.limiter;
@@ -173,47 +166,49 @@ impl Admission {
         let mut client_wanted = false;
         let mut unidentified = |rule: &Compiled| {
             limiter.count_unidentified(rule);
-            client_wanted |= matches!(rule.by, By::Caller | By::Client) && !subject.has_client();
+            client_wanted |=
+                matches!(rule.by, By::Caller | By::Client) && subject.as_client().is_none();
         };
         let keys = &limiter.settings().keys;
         let mut picks = Picks::default();
         if (rules.pick(&op, &subject, keys, &mut picks, &mut unidentified)).is_err() {
-            return self.refuse(Reason::MalformedPath, asker);
+            return self.refuse(Reason::MalformedPath, request);
         };
         if client_wanted {
             self.complain();
-            return self.refuse(Reason::UnknownClient, asker);
+            return self.refuse(Reason::UnknownClient, request);
         }
         match limiter.try_decide(&rules, &mut picks, &subject) {
             None => {
                 let rules = Guard::into_inner(rules);
-                Step::Pending(limiter.decide(rules, picks, &subject), asker)
+                Step::Pending(limiter.decide(rules, picks, &subject))
             }
-            Some(decision) => Step::Answered(self.settle(&rules, &picks, Ok(&decision), asker)),
+            Some(decision) => Step::Answered(self.settle(&rules, &picks, Ok(&decision), request)),
         }
     }
 
     #[inline]
-    pub(crate) fn settle(
+    pub(crate) fn settle<B>(
         &self,
         rules: &RuleSet,
         picks: &Picks,
         decision: Result<&Decision, &Error>,
-        asker: Asker,
+        request: &Request<B>,
     ) -> Answer {
         self.limiter.count(rules, picks, decision);
         let ruling = Ruling::new(rules, picks, decision);
         if ruling.is_admitted() {
             Answer::Admitted(self.fields(&ruling))
         } else {
-            Answer::Refused(self.refusal(&ruling, asker))
+            Answer::Refused(self.refusal(&ruling, request))
         }
     }
 
-    fn refusal(&self, ruling: &Ruling<'_>, asker: Asker) -> Response<Bytes> {
+    fn refusal<B>(&self, ruling: &Ruling<'_>, request: &Request<B>) -> Response<Bytes> {
         let refusal = Refusal {
             ruling: Some(ruling),
             policy: None,
+            blocked: None,
             reason: if ruling.is_failed() {
                 Reason::StoreUnavailable
             } else if ruling.is_never() {
@@ -222,7 +217,7 @@ impl Admission {
                 Reason::Limited
             },
             retry_after: ruling.retry_after(),
-            grpc: asker.grpc,
+            grpc: is_grpc(request.headers()),
         };
         tracing::debug!(
             policy = refusal.policies().next().map(crate::PolicyName::as_str),
@@ -230,6 +225,14 @@ impl Admission {
             retry_after = ?refusal.retry_after,
             "request refused"
         );
+        // Of what is not the caller's doing nobody is told.
+        if matches!(refusal.reason, Reason::Limited | Reason::Never) {
+            let policy = refusal.policies().next();
+            let Settings {
+                observers, proxies, ..
+            } = self.limiter.settings();
+            observer::tell(observers, request, policy, proxies);
+        }
         let mut response = (self.refuse)(&refusal);
         self.fields(ruling).write(response.headers_mut());
         if let Some(wait) = refusal.retry_after {
@@ -272,21 +275,15 @@ impl Admission {
     }
 
     /// The answer to a request that no rule has decided on.
-    fn refuse(&self, reason: Reason, asker: Asker) -> Step {
+    fn refuse<B>(&self, reason: Reason, request: &Request<B>) -> Step {
         let response = (self.refuse)(&Refusal {
             ruling: None,
             policy: None,
+            blocked: None,
             reason,
             retry_after: None,
-            grpc: asker.grpc,
+            grpc: is_grpc(request.headers()),
         });
         Step::Answered(Answer::Refused(response))
-    }
-}
-
-impl Asker {
-    fn of(headers: &HeaderMap) -> Self {
-        let grpc = is_grpc(headers);
-        Self { grpc }
     }
 }

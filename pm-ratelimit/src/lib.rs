@@ -2,17 +2,21 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod algorithm;
+pub mod block;
 pub mod caller;
 pub mod future;
+pub mod guard;
 pub mod headers;
 pub mod in_flight;
 pub mod store;
 pub mod telemetry;
 pub mod user_quotas;
+pub mod violations;
 
 mod axum;
 mod builder;
 mod charge;
+mod client_prefix;
 mod complaints;
 mod decision;
 mod error;
@@ -20,6 +24,7 @@ mod explanation;
 mod key;
 mod layer;
 mod limiter;
+mod observer;
 mod on_failure;
 mod op;
 mod policy_name;
@@ -32,6 +37,7 @@ mod subject;
 mod sync;
 mod verdict;
 
+pub use self::block::{AutoBlock, BlockLayer, BlockList, BlockStore};
 pub use self::builder::LimiterBuilder;
 pub use self::charge::{BucketId, Charge, Charges, Mode, TooManyCharges};
 pub use self::decision::{Decision, Outcome};
@@ -40,6 +46,7 @@ pub use self::explanation::{Because, Explained, Explanation};
 pub use self::key::DigestKey;
 pub use self::layer::RateLimitLayer;
 pub use self::limiter::Limiter;
+pub use self::observer::{Incident, RefusalObserver};
 pub use self::on_failure::OnFailure;
 pub use self::op::Op;
 pub use self::policy_name::{InvalidPolicyName, PolicyName};
@@ -57,3 +64,4 @@ pub use self::subject::{Subject, User};
 pub use self::telemetry::Stats;
 pub use self::user_quotas::{CachedUserQuotas, Lookup, MemoryUserQuotas, UserQuotas};
 pub use self::verdict::{Allowed, Never, Refused, Verdict};
+pub use self::violations::{Alert, Violation, ViolationStore, Violations};

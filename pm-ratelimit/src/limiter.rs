@@ -16,7 +16,8 @@ use crate::telemetry::{self, Counters};
 use crate::user_quotas::{Lookup, UserQuotas};
 use crate::{
     Decision, Error, Explanation, InvalidRules, MemoryStore, OnFailure, Op, PolicyName, Quota,
-    RateLimitLayer, RateLimitStore, Rules, Stage, Stats, Subject, User, Verdict,
+    RateLimitLayer, RateLimitStore, RefusalObserver, Rules, Stage, Stats, Subject, User, Verdict,
+    observer,
 };
 
 /// Decides who may do how much: a handle that is cheap to clone and has no type parameters.
@@ -61,6 +62,7 @@ pub(crate) struct Settings {
     pub(crate) proxies: TrustedProxies,
     pub(crate) headers: Headers,
     pub(crate) user_quotas: Option<Arc<dyn UserQuotas>>,
+    pub(crate) observers: Vec<Arc<dyn RefusalObserver>>,
 }
 
 /// What was decided, by which rules. It owns all it needs, so that it can outlive the request.
@@ -187,12 +189,18 @@ impl Limiter {
             let mut picks = Picks::default();
             self.pick(&rules, subject, &op, &mut picks);
             match self.try_decide(&rules, &mut picks, subject) {
-                Some(decision) => return self.verdict(&rules, &picks, Ok(&decision)),
+                Some(decision) => {
+                    let verdict = self.verdict(&rules, &picks, Ok(&decision));
+                    self.tell(&verdict, subject, &op);
+                    return verdict;
+                }
                 None => self.decide(Guard::into_inner(rules), picks, subject),
             }
         };
         let decided = pending.await;
-        self.verdict(&decided.rules, &decided.picks, decided.decision.as_ref())
+        let verdict = self.verdict(&decided.rules, &decided.picks, decided.decision.as_ref());
+        self.tell(&verdict, subject, &op);
+        verdict
     }
 
     /// The same without waiting: `None` if the store or the quotas of users cannot answer without. A
@@ -207,7 +215,9 @@ impl Limiter {
         let mut picks = Picks::default();
         self.pick(&rules, subject, op, &mut picks);
         let decision = self.try_decide(&rules, &mut picks, subject)?;
-        Some(self.verdict(&rules, &picks, Ok(&decision)))
+        let verdict = self.verdict(&rules, &picks, Ok(&decision));
+        self.tell(&verdict, subject, op);
+        Some(verdict)
     }
 
     /// Which rules apply to that, and why; and which do not. It charges nothing, asks no store and
@@ -387,6 +397,15 @@ impl Limiter {
         ruling::verdict(rules, picks, decision)
     }
 
+    /// Tells those who watch, if it is a violation.
+    #[inline]
+    fn tell(&self, verdict: &Verdict, subject: &Subject<'_>, op: &Op<'_>) {
+        let observers = &self.0.settings.observers;
+        if !observers.is_empty() {
+            observer::tell_of_verdict(observers, verdict, subject.as_client(), op);
+        }
+    }
+
     /// Counts a decision, and logs one that the store did not make.
     #[inline]
     pub(crate) fn count(
@@ -413,6 +432,7 @@ impl Settings {
             proxies: TrustedProxies::none(),
             headers: Headers::default(),
             user_quotas: None,
+            observers: Vec::new(),
         }
     }
 }

@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use pm_core::Problem;
 
 use crate::PolicyName;
+use crate::block::Blocked;
 use crate::ruling::Ruling;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -19,6 +20,7 @@ pub struct Refusal<'a> {
     pub(crate) ruling: Option<&'a Ruling<'a>>,
     /// Where it is not by a ruling.
     pub(crate) policy: Option<&'a PolicyName>,
+    pub(crate) blocked: Option<&'a Blocked>,
     pub(crate) reason: Reason,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) grpc: bool,
@@ -28,6 +30,8 @@ pub struct Refusal<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
+    /// The address is kept out: see [`BlockLayer`](crate::BlockLayer).
+    Blocked,
     /// There are as many requests or sockets at the same time as there may be: see
     /// [`InFlightLayer`](crate::in_flight::InFlightLayer).
     InFlight,
@@ -49,6 +53,13 @@ impl Refusal<'_> {
     pub fn policies(&self) -> impl Iterator<Item = &PolicyName> {
         let violated = self.ruling.map(Ruling::violated).into_iter().flatten();
         violated.map(|part| &part.rule.name).chain(self.policy)
+    }
+
+    /// What keeps the address out, if that is the reason. It is for the answer to say as much of it as
+    /// the caller may know.
+    #[must_use]
+    pub const fn blocked(&self) -> Option<&Blocked> {
+        self.blocked
     }
 
     /// Why the request is refused.
@@ -80,7 +91,7 @@ impl Refusal<'_> {
         }
     }
 
-    /// 429, 413, 400, 503 or 500, with the problem types and the member `violated-policies` of the
+    /// 429, 413, 403, 400, 503 or 500, with the problem types and the member `violated-policies` of the
     /// `RateLimit` header draft.
     pub fn problem(&self) -> Problem {
         let problem = Problem::new(self.status());
@@ -93,7 +104,9 @@ impl Refusal<'_> {
                 "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
                 "Request cannot be satisfied due to temporary server capacity constraints",
             ),
-            Reason::MalformedPath | Reason::Never | Reason::UnknownClient => problem,
+            Reason::Blocked | Reason::MalformedPath | Reason::Never | Reason::UnknownClient => {
+                problem
+            }
         };
         let mut problem = problem.with_detail(self.detail());
         let violated: Vec<String> = self.policies().map(ToString::to_string).collect();
@@ -108,6 +121,7 @@ impl Refusal<'_> {
 
     const fn status(&self) -> StatusCode {
         match self.reason {
+            Reason::Blocked => StatusCode::FORBIDDEN,
             Reason::InFlight | Reason::Limited => StatusCode::TOO_MANY_REQUESTS,
             Reason::MalformedPath => StatusCode::BAD_REQUEST,
             Reason::Never => StatusCode::PAYLOAD_TOO_LARGE,
@@ -118,6 +132,7 @@ impl Refusal<'_> {
 
     const fn detail(&self) -> &'static str {
         match self.reason {
+            Reason::Blocked => "requests from this address are not accepted",
             Reason::InFlight => "too many at the same time: wait until one of them is done",
             Reason::Limited => "too many requests: wait as long as the header Retry-After says",
             Reason::MalformedPath => {
@@ -137,6 +152,7 @@ impl Refusal<'_> {
         let status = match self.reason {
             Reason::InFlight | Reason::Limited | Reason::Never => "8",
             Reason::MalformedPath => "3",
+            Reason::Blocked => "7",
             Reason::StoreUnavailable => "14",
             Reason::UnknownClient => "13",
         };

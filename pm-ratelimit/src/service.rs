@@ -67,9 +67,9 @@ where
             Step::Answered(Answer::Admitted(fields)) => {
                 ResponseFuture::calling(self.inner.call(request), fields)
             }
-            Step::Pending(decision, asker) => {
+            Step::Pending(decision) => {
                 let admission = Arc::clone(&self.admission);
-                let waiting = (self.take_ready(), request, asker);
+                let waiting = (self.take_ready(), request);
                 ResponseFuture::deciding(decision, waiting, admission)
             }
             Step::Answered(Answer::Refused(response)) => {

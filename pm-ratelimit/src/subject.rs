@@ -1,9 +1,10 @@
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use pm_core::{ClientIp, Identity};
 
 use crate::By;
+use crate::client_prefix::embedded_v4;
 
 /// Who wants something: all that is known about them, which one or the other rule is
 /// [by](crate::Rule::by).
@@ -179,8 +180,8 @@ impl<'a> Subject<'a> {
         self.user
     }
 
-    pub(crate) const fn has_client(&self) -> bool {
-        self.client.is_some()
+    pub(crate) const fn as_client(&self) -> Option<ClientIp> {
+        self.client
     }
 }
 
@@ -272,15 +273,6 @@ impl Who<'_> {
                 write(name.as_bytes());
             }
         }
-    }
-}
-
-fn embedded_v4(addr: Ipv6Addr) -> Option<Ipv4Addr> {
-    match addr.segments() {
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
-            Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
-        }
-        _ => None,
     }
 }
 

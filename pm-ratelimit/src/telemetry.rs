@@ -5,6 +5,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::PolicyName;
+use crate::block::{Cause, Effect};
+use crate::violations::Scope;
 
 /// Counter: decisions, by `policy` (the name of the rule) and `outcome`: `allowed`, `refused`,
 /// `never`, `shadow_refused`, `failed_open` or `failed_closed`. A decision by several rules counts
@@ -23,6 +25,24 @@ pub const LOOKUP_FAILURES: &str = "pm_ratelimit_lookup_failures_total";
 
 /// Counter: changes of rules, by `outcome`: `applied` or `refused`.
 pub const RELOADS: &str = "pm_ratelimit_reloads_total";
+
+/// Counter: violations, which are refusals for a quota or a limit.
+pub const VIOLATIONS: &str = "pm_ratelimit_violations_total";
+
+/// Counter: violations that did not reach the store.
+pub const VIOLATIONS_DROPPED: &str = "pm_ratelimit_violations_dropped_total";
+
+/// Counter: alerts about an address, by `scope`: `instance` or `fleet`.
+pub const VIOLATION_ALERTS: &str = "pm_ratelimit_violation_alerts_total";
+
+/// Counter: requests and other look-ups of blocked addresses.
+pub const BLOCKED: &str = "pm_ratelimit_blocked_total";
+
+/// Counter: blocks that this instance has imposed, by `cause`: `automatic` or `manual`.
+pub const BLOCKS: &str = "pm_ratelimit_blocks_total";
+
+/// Counter: times that the store of blocks did not answer.
+pub const BLOCK_STORE_FAILURES: &str = "pm_ratelimit_block_store_failures_total";
 
 /// What became of a rule in a decision.
 #[derive(Clone, Copy, Debug)]
@@ -167,4 +187,119 @@ impl Counters {
 pub(crate) fn reloaded(outcome: &'static str) {
     #[cfg(feature = "metrics")]
     metrics::counter!(RELOADS, "outcome" => outcome).increment(1);
+}
+
+/// What [`Violations`](crate::Violations) have counted since they were made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ViolationStats {
+    /// Alerts, of this instance and of the fleet.
+    pub alerts: u64,
+    /// Violations that are not in the store: more than 1,000 in a second, or the store failed.
+    pub dropped: u64,
+    /// Violations.
+    pub seen: u64,
+}
+
+/// The counters behind [`ViolationStats`].
+#[derive(Debug, Default)]
+pub(crate) struct ViolationCounters {
+    alerts: AtomicU64,
+    dropped: AtomicU64,
+    seen: AtomicU64,
+}
+
+impl ViolationCounters {
+    pub(crate) fn stats(&self) -> ViolationStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ViolationStats {
+            alerts: read(&self.alerts),
+            dropped: read(&self.dropped),
+            seen: read(&self.seen),
+        }
+    }
+
+    pub(crate) fn alerted(&self, scope: Scope) {
+        self.alerts.fetch_add(1, Ordering::Relaxed);
+        count(VIOLATION_ALERTS, Some(("scope", scope.as_str())), 1);
+    }
+
+    pub(crate) fn dropped(&self, rows: u64) {
+        self.dropped.fetch_add(rows, Ordering::Relaxed);
+        count(VIOLATIONS_DROPPED, None, rows);
+    }
+
+    pub(crate) fn seen(&self) {
+        self.seen.fetch_add(1, Ordering::Relaxed);
+        count(VIOLATIONS, None, 1);
+    }
+}
+
+/// Adds to a counter that is asked for by its name: for what is not on the way of a request that is
+/// let in.
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+fn count(name: &'static str, label: Option<(&'static str, &'static str)>, by: u64) {
+    #[cfg(feature = "metrics")]
+    match label {
+        Some((label, value)) => metrics::counter!(name, label => value).increment(by),
+        None => metrics::counter!(name).increment(by),
+    }
+}
+
+/// What a [`BlockList`](crate::BlockList) has counted since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BlockStats {
+    /// Look-ups of an address that was kept out.
+    pub hits: u64,
+    /// Blocks for violations, by this instance.
+    pub automatic: u64,
+    /// Blocks for violations that there were not, because the list has no room.
+    pub no_room: u64,
+    /// Times that the store failed.
+    pub store_failures: u64,
+}
+
+/// The counters behind [`BlockStats`].
+#[derive(Debug, Default)]
+pub(crate) struct BlockCounters {
+    hits: AtomicU64,
+    automatic: AtomicU64,
+    no_room: AtomicU64,
+    store_failures: AtomicU64,
+}
+
+impl BlockCounters {
+    pub(crate) fn stats(&self) -> BlockStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        BlockStats {
+            hits: read(&self.hits),
+            automatic: read(&self.automatic),
+            no_room: read(&self.no_room),
+            store_failures: read(&self.store_failures),
+        }
+    }
+
+    pub(crate) fn hit(&self) {
+        self.hits.fetch_add(1, Ordering::Relaxed);
+        count(BLOCKED, None, 1);
+    }
+
+    pub(crate) fn imposed(&self, effect: Effect, cause: Cause) {
+        if cause == Cause::Automatic {
+            self.automatic.fetch_add(1, Ordering::Relaxed);
+        }
+        if effect == Effect::Block {
+            count(BLOCKS, Some(("cause", cause.as_str())), 1);
+        }
+    }
+
+    pub(crate) fn no_room(&self) {
+        self.no_room.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn failed(&self) {
+        self.store_failures.fetch_add(1, Ordering::Relaxed);
+        count(BLOCK_STORE_FAILURES, None, 1);
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use metrics::{
@@ -11,10 +12,13 @@ use metrics::{
 };
 use pm_core::degrade::State;
 use pm_core::{Clock, Tick};
+use pm_ratelimit::block::{AutoBlock, BlockList, Order};
+use pm_ratelimit::violations::Threshold;
 use pm_ratelimit::{
-    By, Charge, Charges, Decision, Error, Fallback, Limiter, MemoryStore, OnFailure, Quota,
-    RateLimitStore, Rule, Rules, Subject, telemetry,
+    By, Charge, Charges, Decision, Error, Fallback, Incident, Limiter, MemoryStore, OnFailure,
+    Quota, RateLimitStore, RefusalObserver, Rule, Rules, Subject, Violations, telemetry,
 };
+use pm_testing::drive;
 
 #[derive(Default)]
 struct Counts(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
@@ -133,6 +137,12 @@ fn what_happens_is_counted() {
     assert_eq!(counted, expected);
     let readme = include_str!("../README.md");
     for name in [
+        telemetry::VIOLATIONS,
+        telemetry::VIOLATIONS_DROPPED,
+        telemetry::VIOLATION_ALERTS,
+        telemetry::BLOCKED,
+        telemetry::BLOCKS,
+        telemetry::BLOCK_STORE_FAILURES,
         telemetry::DECISIONS,
         telemetry::DEGRADED,
         telemetry::UNIDENTIFIED,
@@ -144,4 +154,39 @@ fn what_happens_is_counted() {
             "{name} is not in the README"
         );
     }
+}
+
+#[test]
+fn what_the_guard_does_is_counted() {
+    let counts = Counts::default();
+    with_local_recorder(&counts, || {
+        let clock = Clock::manual().0;
+        let violations = Violations::builder().clock(clock.clone()).build();
+        let auto = AutoBlock::new().threshold(Threshold::more_than(10, Duration::from_secs(60)));
+        let blocks = BlockList::builder().clock(clock).automatic(auto).build();
+        let client = std::net::IpAddr::from([192, 0, 2, 1]);
+        for _ in 0..11 {
+            let incident = Incident::new("/").client(client);
+            violations.refused(&incident);
+            blocks.refused(&incident);
+        }
+        assert!(blocks.check(client).is_some());
+        drive(violations.flush()).expect("memory");
+        drive(blocks.block(Order::on(client.into()))).expect("memory");
+    });
+    let counts = counts.0.lock().expect("sound");
+    let counted: Vec<(String, u64)> = counts
+        .iter()
+        .map(|(name, count)| (name.clone(), count.load(Ordering::Relaxed)))
+        .collect();
+    let expected = [
+        (telemetry::BLOCKED, "", 1),
+        (telemetry::BLOCKS, "cause=automatic", 1),
+        (telemetry::BLOCKS, "cause=manual", 1),
+        (telemetry::VIOLATION_ALERTS, "scope=fleet", 1),
+        (telemetry::VIOLATION_ALERTS, "scope=instance", 1),
+        (telemetry::VIOLATIONS, "", 11),
+    ]
+    .map(|(name, labels, count)| (format!("{name}{{{labels}}}"), count));
+    assert_eq!(counted, expected);
 }

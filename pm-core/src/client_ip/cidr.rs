@@ -2,18 +2,71 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-/// A block of addresses: those whose first `prefix` bits are those of `network`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cidr {
+/// A block of addresses, like `10.0.0.0/8` or `2001:db8::/32`: all that begin with the same bits.
+///
+/// A block of IPv4-mapped addresses (`::ffff:0:0/96` and what is inside) is the IPv4 block; a wider
+/// IPv6 block such as `::/0` contains no IPv4 address. Blocks are ordered by family, network and
+/// length, so that a block comes right before all that is inside it.
+///
+/// ```
+/// use pm_core::Cidr;
+///
+/// let office: Cidr = "2001:db8:1::/48".parse()?;
+/// assert!(office.contains("2001:db8:1:2::3".parse()?));
+/// assert_eq!(Cidr::around("192.0.2.77".parse()?, 24).to_string(), "192.0.2.0/24");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cidr {
     network: IpAddr,
     prefix: u8,
 }
 
 impl Cidr {
-    /// `addr` must not be an IPv4-mapped address; a block of those was folded when it was parsed.
-    pub(super) fn contains(&self, addr: IpAddr) -> bool {
+    /// The block around `addr` whose addresses have the first `prefix` bits in common. A number that
+    /// is larger than the address has bits means the address alone.
+    #[must_use]
+    pub fn around(addr: IpAddr, prefix: u8) -> Self {
+        let prefix = prefix.min(width(addr));
+        folded(masked(addr, prefix).unwrap_or(addr), prefix)
+    }
+
+    /// The first address of the block.
+    #[must_use]
+    pub const fn network(&self) -> IpAddr {
+        self.network
+    }
+
+    /// How many bits all addresses of the block have in common: at most 32 or 128.
+    #[must_use]
+    pub const fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
+    /// Whether the address is in the block; an IPv4-mapped one counts as IPv4.
+    #[must_use]
+    pub fn contains(&self, addr: IpAddr) -> bool {
+        let addr = addr.to_canonical();
         masked(addr, self.prefix) == Some(self.network) && self.network.is_ipv4() == addr.is_ipv4()
     }
+}
+
+/// The address alone.
+impl From<IpAddr> for Cidr {
+    fn from(addr: IpAddr) -> Self {
+        Self::around(addr, u8::MAX)
+    }
+}
+
+/// As it is parsed, always with a prefix length.
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.network, self.prefix)
+    }
+}
+
+const fn width(addr: IpAddr) -> u8 {
+    if addr.is_ipv4() { 32 } else { 128 }
 }
 
 impl FromStr for Cidr {
@@ -29,7 +82,7 @@ impl FromStr for Cidr {
             None => (text, None),
         };
         let addr: IpAddr = addr.parse().map_err(|_| invalid(Reason::Address))?;
-        let width = if addr.is_ipv4() { 32 } else { 128 };
+        let width = width(addr);
         let prefix = match prefix {
             None => width,
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits
@@ -137,6 +190,26 @@ mod tests {
     fn a_block_of_mapped_addresses_is_one_of_ipv4() {
         assert!(contains("::ffff:10.0.0.0/104", "10.1.2.3"));
         assert!(!contains("::ffff:10.0.0.0/104", "11.1.2.3"));
+    }
+
+    #[test]
+    fn a_block_is_made_around_an_address_and_shown_as_it_is_parsed() {
+        for (addr, prefix, shown) in [
+            ("192.0.2.77", 24, "192.0.2.0/24"),
+            ("192.0.2.77", 200, "192.0.2.77/32"),
+            ("2001:db8:1:2:3::4", 64, "2001:db8:1:2::/64"),
+            ("::ffff:192.0.2.77", 120, "192.0.2.0/24"),
+            ("::1", 0, "::/0"),
+        ] {
+            let block = Cidr::around(addr.parse().expect(addr), prefix);
+            assert_eq!(block.to_string(), shown);
+            assert_eq!(shown.parse(), Ok(block));
+        }
+        let host = Cidr::from("::ffff:192.0.2.1".parse::<IpAddr>().expect("valid"));
+        assert_eq!(
+            (host.to_string().as_str(), host.prefix()),
+            ("192.0.2.1/32", 32)
+        );
     }
 
     #[test]

@@ -30,7 +30,7 @@ mod trusted;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-pub use self::cidr::InvalidCidr;
+pub use self::cidr::{Cidr, InvalidCidr};
 pub use self::layer::{ClientIpLayer, ClientIpService};
 pub use self::trusted::TrustedProxies;
 

@@ -8,7 +8,7 @@ use tower_layer::Layer;
 
 use super::{Concurrency, Full, InFlight, Permit};
 use crate::caller::{self, is_grpc};
-use crate::{Reason, Refusal, headers};
+use crate::{Reason, Refusal, RefusalObserver, headers, observer};
 
 /// Lets each subject have so many requests at the same time.
 ///
@@ -29,7 +29,8 @@ pub struct InFlightLayer(Arc<Admission>);
 pub(super) struct Admission {
     concurrency: Concurrency,
     policy: HeaderValue,
-    refuse: Box<Refuse>,
+    refuse: Arc<Refuse>,
+    observers: Vec<Arc<dyn RefusalObserver>>,
 }
 
 type Refuse = dyn Fn(&Refusal<'_>) -> Response<Bytes> + Send + Sync;
@@ -38,7 +39,22 @@ impl InFlightLayer {
     /// So many at the same time as `concurrency` says.
     #[must_use]
     pub fn new(concurrency: Concurrency) -> Self {
-        Self::build(concurrency, Box::new(answer))
+        Self::build(concurrency, Arc::new(answer), Vec::new())
+    }
+
+    /// The same layer, which tells one more of every refusal for too many at the same time, as
+    /// [limiters](crate::LimiterBuilder::observer) do.
+    #[must_use]
+    pub fn observer(self, observer: impl RefusalObserver) -> Self {
+        let Admission {
+            concurrency,
+            refuse,
+            observers,
+            ..
+        } = &*self.0;
+        let mut observers = observers.clone();
+        observers.push(Arc::new(observer));
+        Self::build(concurrency.clone(), Arc::clone(refuse), observers)
     }
 
     /// The same layer, whose refusals are answered by `answer`.
@@ -47,14 +63,20 @@ impl InFlightLayer {
         self,
         answer: impl Fn(&Refusal<'_>) -> Response<Bytes> + Send + Sync + 'static,
     ) -> Self {
-        Self::build(self.0.concurrency.clone(), Box::new(answer))
+        let (concurrency, observers) = (self.0.concurrency.clone(), self.0.observers.clone());
+        Self::build(concurrency, Arc::new(answer), observers)
     }
 
-    fn build(concurrency: Concurrency, refuse: Box<Refuse>) -> Self {
+    fn build(
+        concurrency: Concurrency,
+        refuse: Arc<Refuse>,
+        observers: Vec<Arc<dyn RefusalObserver>>,
+    ) -> Self {
         Self(Arc::new(Admission {
             policy: headers::concurrency(concurrency.name(), concurrency.limit()),
             concurrency,
             refuse,
+            observers,
         }))
     }
 }
@@ -91,9 +113,17 @@ impl Admission {
             request.extensions(),
             &TrustedProxies::none(),
         );
-        self.concurrency
-            .try_acquire(&subject)
-            .map_err(|full| self.refuse(full, request.headers()))
+        self.concurrency.try_acquire(&subject).map_err(|full| {
+            if full != Full::Unidentified {
+                observer::tell(
+                    &self.observers,
+                    request,
+                    Some(self.concurrency.name()),
+                    &TrustedProxies::none(),
+                );
+            }
+            self.refuse(full, request.headers())
+        })
     }
 
     fn refuse(&self, full: Full, headers: &HeaderMap) -> Response<Bytes> {
@@ -108,6 +138,7 @@ impl Admission {
         let refusal = Refusal {
             ruling: None,
             policy: known.then(|| self.concurrency.name()),
+            blocked: None,
             reason: if known {
                 Reason::InFlight
             } else {

@@ -1,0 +1,278 @@
+//! Every store of violations and blocks keeps the whole contract.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod kept {
+    use std::fmt;
+    use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+    use async_trait::async_trait;
+    use pm_core::Cidr;
+    use pm_ratelimit::block::{Changes, Entry, Position};
+    use pm_ratelimit::violations::Threshold;
+    use pm_ratelimit::{BlockStore, Error, Violation, ViolationStore};
+
+    /// A store with the server that it is on, which ends with the last of those that use it.
+    #[derive(Debug)]
+    pub struct Kept<S, V> {
+        store: Arc<S>,
+        _server: Arc<V>,
+    }
+
+    impl<S, V> Kept<S, V> {
+        pub fn new(store: Arc<S>, server: Arc<V>) -> Arc<Self> {
+            let _server = server;
+            Arc::new(Self { store, _server })
+        }
+    }
+
+    /// One server for all tests that run at the same time.
+    pub fn server<V>(running: &Mutex<Weak<V>>, start: fn() -> V) -> Arc<V> {
+        let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.upgrade().unwrap_or_else(|| {
+            let server = Arc::new(start());
+            *running = Arc::downgrade(&server);
+            server
+        })
+    }
+
+    #[async_trait]
+    impl<S: ViolationStore, V: fmt::Debug + Send + Sync + 'static> ViolationStore for Kept<S, V> {
+        async fn record(
+            self: Arc<Self>,
+            rows: Vec<Violation>,
+            alert: Threshold,
+            now: i64,
+        ) -> Result<Vec<Cidr>, Error> {
+            Arc::clone(&self.store).record(rows, alert, now).await
+        }
+
+        async fn recent(
+            self: Arc<Self>,
+            prefix: Cidr,
+            limit: usize,
+            now: i64,
+        ) -> Result<Vec<Violation>, Error> {
+            Arc::clone(&self.store).recent(prefix, limit, now).await
+        }
+    }
+
+    #[async_trait]
+    impl<S: BlockStore, V: fmt::Debug + Send + Sync + 'static> BlockStore for Kept<S, V> {
+        async fn impose(
+            self: Arc<Self>,
+            entries: Vec<Entry>,
+            now: i64,
+        ) -> Result<Vec<Entry>, Error> {
+            Arc::clone(&self.store).impose(entries, now).await
+        }
+
+        async fn changes(self: Arc<Self>, since: Position, now: i64) -> Result<Changes, Error> {
+            Arc::clone(&self.store).changes(since, now).await
+        }
+    }
+}
+
+mod memory {
+    use std::sync::Arc;
+
+    use pm_ratelimit::guard::MemoryStore;
+
+    pm_ratelimit::guard_conformance!(Arc::new(MemoryStore::new()));
+}
+
+#[cfg(feature = "sqlite")]
+mod sqlite {
+    use std::sync::Arc;
+
+    use pm_ratelimit::guard::SqliteStore;
+    use pm_ratelimit::{Error, Violation, ViolationStore};
+    use tempfile::TempDir;
+
+    async fn fresh() -> Arc<SqliteStore> {
+        // The file goes on being there for the store that has it open.
+        let folder = TempDir::new().unwrap();
+        Arc::new(
+            SqliteStore::open(folder.path().join("guard.db"))
+                .await
+                .unwrap(),
+        )
+    }
+
+    pm_ratelimit::guard_conformance!(fresh().await);
+
+    #[tokio::test]
+    async fn what_is_written_is_there_after_a_restart_and_for_another_process() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("guard.db");
+        let one = Arc::new(SqliteStore::open(&path).await.unwrap());
+        let row = Violation::new(std::net::IpAddr::from([192, 0, 2, 1]), 1_000, "GET /");
+        let alert = pm_ratelimit::violations::Threshold::more_than(0, std::time::Duration::MAX);
+        Arc::clone(&one)
+            .record(vec![row.clone()], alert, 1_000)
+            .await
+            .unwrap();
+        for store in [Arc::new(SqliteStore::open(&path).await.unwrap()), one] {
+            let found = store.recent(row.prefix(), 9, 1_000).await.unwrap();
+            assert_eq!(found, std::slice::from_ref(&row));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_database_is_refused() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("guard.db");
+        std::fs::write(
+            &path,
+            "this is not a database, and long enough to be read as one",
+        )
+        .unwrap();
+        assert!(matches!(
+            SqliteStore::open(&path).await,
+            Err(Error::Unavailable(_))
+        ));
+    }
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex, Weak};
+
+    use pm_ratelimit::guard::PostgresStore;
+    use pm_testing::PostgresServer;
+
+    use super::kept::{Kept, server};
+
+    /// Each has a schema of its own.
+    static SERVER: Mutex<Weak<PostgresServer>> = Mutex::new(Weak::new());
+    static SCHEMAS: AtomicUsize = AtomicUsize::new(0);
+
+    async fn fresh() -> Arc<Kept<PostgresStore, PostgresServer>> {
+        let server = server(&SERVER, PostgresServer::start);
+        let schema = format!("s{}", SCHEMAS.fetch_add(1, Ordering::Relaxed));
+        let store = Arc::new(
+            PostgresStore::connect(&url(&server, &schema).await)
+                .await
+                .unwrap(),
+        );
+        Kept::new(store, server)
+    }
+
+    /// The address of a schema that is new.
+    async fn url(server: &PostgresServer, schema: &str) -> String {
+        let plain = sqlx::PgPool::connect(&server.url()).await.unwrap();
+        let create = format!("CREATE SCHEMA {schema}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(create))
+            .execute(&plain)
+            .await
+            .unwrap();
+        plain.close().await;
+        format!("{}?options=-csearch_path%3D{schema}", server.url())
+    }
+
+    pm_ratelimit::guard_conformance!(fresh().await);
+
+    #[tokio::test]
+    async fn many_who_connect_at_once_make_the_tables_once() {
+        let server = server(&SERVER, PostgresServer::start);
+        let url = url(&server, "together").await;
+        let connect = || PostgresStore::connect(&url);
+        let (one, two, three) = tokio::join!(connect(), connect(), connect());
+        assert!(
+            one.is_ok() && two.is_ok() && three.is_ok(),
+            "{one:?} {two:?} {three:?}"
+        );
+    }
+}
+
+#[cfg(feature = "redis")]
+mod redis {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex, Weak};
+    use std::time::Duration;
+
+    use pm_core::redis::{Endpoint, Options, Redis};
+    use pm_ratelimit::block::{BlockList, Order};
+    use pm_ratelimit::guard::RedisStore;
+    use pm_ratelimit::{Error, ViolationStore, violations};
+    use pm_testing::{RedisCluster, RedisServer};
+
+    use super::kept::{Kept, server};
+
+    /// Each has keys of its own.
+    static SERVER: Mutex<Weak<RedisServer>> = Mutex::new(Weak::new());
+    static NAMES: AtomicUsize = AtomicUsize::new(0);
+
+    async fn connect(server: &RedisServer) -> Redis {
+        let endpoint = Endpoint::single(&server.url()).unwrap();
+        Redis::connect(endpoint, Options::new()).await.unwrap()
+    }
+
+    fn store(redis: Redis) -> Arc<RedisStore> {
+        let name = format!("guard{}", NAMES.fetch_add(1, Ordering::Relaxed));
+        // One that a machine that is busy with other tests does not miss.
+        Arc::new(
+            RedisStore::new(redis)
+                .with_name(&name)
+                .with_deadline(Duration::from_secs(20)),
+        )
+    }
+
+    async fn fresh() -> Arc<Kept<RedisStore, RedisServer>> {
+        let server = server(&SERVER, RedisServer::start);
+        let store = store(connect(&server).await);
+        Kept::new(store, server)
+    }
+
+    pm_ratelimit::guard_conformance!(fresh().await);
+
+    #[tokio::test]
+    async fn a_flush_is_one_round_trip() {
+        let server = RedisServer::start();
+        let store = store(connect(&server).await);
+        let alert = violations::Threshold::more_than(10, Duration::from_secs(300));
+        let row = |number: u32| {
+            let client = std::net::IpAddr::from(number.to_be_bytes());
+            pm_ratelimit::Violation::new(client, 1_767_225_600_000_000, "GET /")
+        };
+        for _ in 0..3 {
+            let rows = (0..1_000).map(row).collect();
+            Arc::clone(&store)
+                .record(rows, alert, 1_767_225_600_000_000)
+                .await
+                .unwrap();
+        }
+        assert_eq!((server.calls("evalsha"), server.calls("eval")), (3, 1));
+    }
+
+    #[tokio::test]
+    async fn a_cluster_keeps_all_of_it_on_one_server() {
+        let cluster = RedisCluster::start();
+        let endpoint = Endpoint::cluster(cluster.urls()).unwrap();
+        let redis = Redis::connect(endpoint, Options::new()).await.unwrap();
+        let store = store(redis);
+        use pm_ratelimit::guard::conformance::*;
+        a_thousand_rows_are_one_step(Arc::clone(&store)).await;
+        changes_come_in_pages(store).await;
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_gone_is_an_error_and_nobody_is_unblocked() {
+        let mut server = RedisServer::start();
+        let store = store(connect(&server).await);
+        let blocks = BlockList::builder().store(store).build();
+        let prefix = "192.0.2.1/32".parse().unwrap();
+        blocks.block(Order::on(prefix)).await.unwrap();
+        server.kill();
+        let refused = blocks
+            .block(Order::on("192.0.2.2/32".parse().unwrap()))
+            .await;
+        assert!(matches!(
+            refused,
+            Err(Error::Unavailable(_) | Error::TimedOut)
+        ));
+        assert!(blocks.synchronize().await.is_err());
+        assert!(blocks.check(prefix.network()).is_some());
+    }
+}
