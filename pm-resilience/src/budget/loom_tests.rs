@@ -70,6 +70,23 @@ fn the_floor_is_given_once() {
 }
 
 #[test]
+fn the_floor_is_given_once_to_threads_that_read_the_clock_at_different_times() {
+    loom::model(|| {
+        let terms = terms(0, 1, 100);
+        let word = Arc::new(Word::new(0));
+        let early = {
+            let word = Arc::clone(&word);
+            thread::spawn(move || usize::from(word.try_withdraw(terms, 0)))
+        };
+        let late = (0..2).filter(|_| word.try_withdraw(terms, 1_000)).count();
+        let withdrawn = late + early.join().expect("no panic");
+        // One for the second before, and one for this second, if the early one was not late.
+        assert!((1..=2).contains(&withdrawn), "{withdrawn}");
+        assert!(!word.try_withdraw(terms, 1_000), "set back");
+    });
+}
+
+#[test]
 fn the_reserve_is_never_exceeded() {
     loom::model(|| {
         let word = Arc::new(Word::new(0));

@@ -4,6 +4,9 @@ use crate::sync::{AtomicU64, Ordering};
 /// A retry, in the unit that is counted: a hundredth, so that a percentage is a whole number.
 const RETRY: u64 = 100;
 
+/// By so many milliseconds one thread may be behind another, between its clock and its step.
+const AHEAD: u32 = 60_000;
+
 /// What is there to be withdrawn: hundredths of retries in the upper half, and in the lower half the
 /// millisecond up to which the floor has been withdrawn. Milliseconds wrap around after 49 days; a
 /// budget that is left alone for that long gets less than a second's worth of floor for once.
@@ -60,8 +63,7 @@ impl Word {
                     return None;
                 }
                 // What is missing comes from the floor, which is owed for at most one second.
-                let owed_since = u64::from((now_millis as u32).wrapping_sub(word as u32));
-                let since = owed_since.min(1_000);
+                let since = owed(word, now_millis);
                 let missing = RETRY - saved;
                 let millis = (missing * 1_000).div_ceil(terms.floor * RETRY);
                 (millis <= since).then(|| pack(0, now_millis.wrapping_sub(since - millis)))
@@ -87,6 +89,16 @@ impl Word {
 
 const fn balance(word: u64) -> u64 {
     word >> 32
+}
+
+/// For how many milliseconds the floor has not been withdrawn, one second at most. Another thread may
+/// have read its clock later and withdrawn up to then: nothing is owed to who comes behind it.
+fn owed(word: u64, now_millis: u64) -> u64 {
+    let passed = (now_millis as u32).wrapping_sub(word as u32);
+    if passed.wrapping_neg() <= AHEAD {
+        return 0;
+    }
+    u64::from(passed.min(1_000))
 }
 
 const fn pack(balance: u64, millis: u64) -> u64 {
@@ -140,6 +152,19 @@ mod tests {
         let word = Word::new(before);
         assert_eq!(drain(&word, terms, before), 10);
         assert_eq!(drain(&word, terms, before + 1_000), 10);
+    }
+
+    #[test]
+    fn who_read_the_clock_earlier_sets_nothing_back() {
+        let terms = terms(0, 10);
+        for begin in [0, 1 << 32] {
+            let word = Word::new(begin);
+            assert_eq!(drain(&word, terms, begin + 500), 10);
+            assert_eq!(drain(&word, terms, begin + 499), 0);
+            assert_eq!(drain(&word, terms, begin), 0);
+            assert_eq!(drain(&word, terms, begin + 500), 0);
+            assert_eq!(drain(&word, terms, begin + 600), 1);
+        }
     }
 
     #[test]
