@@ -1,13 +1,14 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pm_core::reload::InvalidSetting;
 use tokio::sync::Notify;
 
+use super::tallies::Tallies;
 use super::{Guard, Kind, Phase, Reached, ShutdownSettings, Socket, Tracked};
 
 /// How far a process is on its way down, for everybody who has to know: a handle, cheap to clone.
@@ -26,7 +27,7 @@ struct Shared {
     stop: Notify,
     /// Rung after something has ended.
     ended: Notify,
-    tallies: [Tally; Kind::ALL.len()],
+    tallies: Tallies,
     terms: Mutex<Terms>,
 }
 
@@ -34,13 +35,6 @@ struct Shared {
 struct Terms {
     settings: ShutdownSettings,
     promised: Duration,
-}
-
-/// Those of one kind, ever. What is under way is the difference.
-#[derive(Default)]
-struct Tally {
-    began: AtomicU64,
-    ended: AtomicU64,
 }
 
 impl Drain {
@@ -52,7 +46,7 @@ impl Drain {
             asked: AtomicBool::new(false),
             stop: Notify::new(),
             ended: Notify::new(),
-            tallies: Default::default(),
+            tallies: Tallies::new(),
             terms: Mutex::new(Terms {
                 settings,
                 promised: Duration::ZERO,
@@ -101,7 +95,7 @@ impl Drain {
     ///
     /// Draining waits for it. Nothing ends it from outside: see [`track`](Self::track) for that.
     pub fn hold(&self, kind: Kind) -> Guard {
-        self.0.tally(kind).began.fetch_add(1, Ordering::SeqCst);
+        self.0.tallies.begin(kind);
         Guard::new(self.clone(), kind)
     }
 
@@ -122,7 +116,7 @@ impl Drain {
     /// How many of this kind are under way.
     #[must_use]
     pub fn held(&self, kind: Kind) -> u64 {
-        self.0.tally(kind).held()
+        self.0.tallies.held(kind)
     }
 
     /// Other settings, if they are valid. Once it was asked to stop, the phases are those of before.
@@ -161,16 +155,14 @@ impl Drain {
     }
 
     pub(super) fn ended(&self, kind: Kind) {
-        self.0.tally(kind).ended.fetch_add(1, Ordering::SeqCst);
+        self.0.tallies.end(kind);
         self.0.ended.notify_waiters();
     }
 
     /// How many have ever ended, and how many are under way, of each kind.
     pub(super) fn tallies(&self) -> [(u64, u64); Kind::ALL.len()] {
-        Kind::ALL.map(|kind| {
-            let tally = self.0.tally(kind);
-            (tally.ended.load(Ordering::SeqCst), tally.held())
-        })
+        let tallies = &self.0.tallies;
+        Kind::ALL.map(|kind| (tallies.ended(kind), tallies.held(kind)))
     }
 
     /// Waits until nothing is under way.
@@ -178,7 +170,7 @@ impl Drain {
         loop {
             let mut ended = pin!(self.0.ended.notified());
             ended.as_mut().enable();
-            if Kind::ALL.iter().all(|&kind| self.held(kind) == 0) {
+            if self.0.tallies.are_even() {
                 return;
             }
             ended.await;
@@ -188,20 +180,6 @@ impl Drain {
     fn terms<T>(&self, look: impl FnOnce(&mut Terms) -> T) -> T {
         // Nothing that could panic is done under the lock.
         look(&mut self.0.terms.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Shared {
-    const fn tally(&self, kind: Kind) -> &Tally {
-        &self.tallies[kind as usize]
-    }
-}
-
-impl Tally {
-    fn held(&self) -> u64 {
-        // In this order: what ends in between is held, never the other way round.
-        let ended = self.ended.load(Ordering::SeqCst);
-        self.began.load(Ordering::SeqCst).saturating_sub(ended)
     }
 }
 

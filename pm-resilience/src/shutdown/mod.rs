@@ -57,6 +57,7 @@ mod shutdown;
 mod signal;
 mod socket;
 mod summary;
+mod tallies;
 mod tracked;
 
 pub use self::drain::Drain;
