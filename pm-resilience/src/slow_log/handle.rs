@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use pm_core::reload::InvalidSetting;
 use pm_core::{Clock, Context};
 
+use super::lines::Lines;
 use super::{Operation, Run, SlowLogSettings};
 use crate::telemetry::SlowLogMetrics;
 use crate::{Class, breaker};
@@ -21,8 +22,7 @@ struct Shared {
     name: Arc<str>,
     settings: ArcSwap<SlowLogSettings>,
     clock: Clock,
-    /// The second that lines were last written in, and how many: half a word each.
-    written: AtomicU64,
+    lines: Lines,
     left_out: AtomicU64,
     metrics: SlowLogMetrics,
 }
@@ -54,7 +54,7 @@ impl SlowLog {
             name,
             settings: ArcSwap::from_pointee(settings),
             clock,
-            written: AtomicU64::new(0),
+            lines: Lines::default(),
             left_out: AtomicU64::new(0),
         }))
     }
@@ -106,14 +106,7 @@ impl SlowLog {
 
     fn may_write(&self, lines: u32) -> bool {
         let second = self.0.clock.now().as_nanos() / 1_000_000_000;
-        self.0
-            .written
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
-                let (last, count) = (word >> 32, word & 0xffff_ffff);
-                let count = if last == second { count } else { 0 };
-                (count < u64::from(lines)).then_some(second << 32 | (count + 1))
-            })
-            .is_ok()
+        self.0.lines.take(second, lines)
     }
 
     pub(crate) fn clock(&self) -> &Clock {

@@ -10,6 +10,7 @@
 //! `left_out`. No argument of the operation is in it.
 
 mod handle;
+mod lines;
 mod operation;
 mod run;
 mod settings;
