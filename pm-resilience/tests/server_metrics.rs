@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::io;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::stream;
@@ -237,4 +237,36 @@ fn a_shutdown_counts_what_it_drained_and_cut_before_hooks_flush_it() {
         0.0
     );
     assert_eq!(series.gauge(telemetry::SHUTDOWN_PHASE, "phase=ended"), 1.0);
+}
+
+#[test]
+fn hooks_that_have_not_ended_when_it_is_forced_are_counted() {
+    let series = Series::default();
+    let mut cx = Context::from_waker(Waker::noop());
+    with_local_recorder(&series, || {
+        let (clock, time) = Clock::manual();
+        let settings = ShutdownSettings::default();
+        let mut shutdown = Shutdown::new(settings).unwrap().with_clock(clock);
+        for name in ["hangs", "next"] {
+            shutdown
+                .hook(name, Duration::from_secs(1), pending())
+                .unwrap();
+        }
+        let again = Arc::new(AtomicBool::new(true));
+        let signals = {
+            let again = Arc::clone(&again);
+            stream::poll_fn(move |_| match again.swap(false, Ordering::SeqCst) {
+                true => Poll::Ready(Some(Signal::Terminate)),
+                false => Poll::Pending,
+            })
+        };
+        let mut run = Box::pin(shutdown.run(signals));
+        assert!(run.as_mut().poll(&mut cx).is_pending());
+        time.advance(Duration::from_secs(5));
+        assert!(run.as_mut().poll(&mut cx).is_pending());
+        again.store(true, Ordering::SeqCst);
+        assert!(run.as_mut().poll(&mut cx).is_ready());
+    });
+    let unfinished = "outcome=unfinished";
+    assert_eq!(series.count(telemetry::SHUTDOWN_HOOKS, unfinished), 2);
 }

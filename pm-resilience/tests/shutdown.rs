@@ -227,7 +227,9 @@ fn a_second_signal_ends_a_hook_that_hangs() {
     assert!(down.signal().is_pending());
     assert!(down.pass(secs(1)).is_pending());
     assert_eq!(down.drain.phase(), Phase::Closing);
-    assert_eq!(done(down.signal()).ended(), Ended::Forced);
+    let summary = done(down.signal());
+    assert_eq!(summary.ended(), Ended::Forced);
+    assert_eq!(summary.hooks_failed(), 2, "neither has ended");
 }
 
 #[test]

@@ -128,6 +128,8 @@ struct Descent {
     clock: Clock,
     settings: ShutdownSettings,
     hooks: std::vec::IntoIter<Hook>,
+    /// How many have not ended.
+    hooks_left: u64,
     hooks_failed: u64,
     began: Tick,
     phase_began: Tick,
@@ -153,6 +155,7 @@ impl Descent {
             after: None,
             drain,
             clock,
+            hooks_left: hooks.len() as u64,
             hooks: hooks.into_iter(),
             hooks_failed: 0,
             began,
@@ -185,7 +188,8 @@ impl Descent {
         self.enter(Phase::Closing);
         for hook in self.hooks.by_ref() {
             let done = hook.run(&clock).await;
-            telemetry::hook(done.as_str());
+            self.hooks_left -= 1;
+            telemetry::hooks(done.as_str(), 1);
             self.hooks_failed += u64::from(done != Done::Finished);
         }
     }
@@ -214,7 +218,8 @@ impl Descent {
             if self.after.is_none() {
                 self.drained();
             }
-            self.hooks_failed += self.hooks.len() as u64;
+            telemetry::hooks("unfinished", self.hooks_left);
+            self.hooks_failed += self.hooks_left;
         }
         self.enter(Phase::Ended);
         let after = self.after.unwrap_or(self.before);

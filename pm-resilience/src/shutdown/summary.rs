@@ -61,7 +61,7 @@ impl Summary {
         self.cut.iter().sum()
     }
 
-    /// How many hooks panicked, took too long, or were not run since it was forced.
+    /// How many hooks panicked, took too long, or had not ended when it was forced.
     #[must_use]
     pub const fn hooks_failed(&self) -> u64 {
         self.hooks_failed

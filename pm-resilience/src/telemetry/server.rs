@@ -38,7 +38,8 @@ pub const SHUTDOWN_PHASE_SECONDS: &str = "pm_resilience_shutdown_phase_seconds";
 /// `kind` (`connection`, `request`, `socket`, `task`) and `outcome`: `drained` or `cut`.
 pub const SHUTDOWN_ENDED: &str = "pm_resilience_shutdown_ended_total";
 
-/// Counter: hooks of the shutdown, by `outcome`: `done`, `panicked` or `timed_out`.
+/// Counter: hooks of the shutdown, by `outcome`: `done`, `panicked`, `timed_out`, or `unfinished` when
+/// it was forced.
 pub const SHUTDOWN_HOOKS: &str = "pm_resilience_shutdown_hooks_total";
 
 #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
@@ -69,9 +70,9 @@ pub(crate) mod shutdown {
         }
     }
 
-    pub(crate) fn hook(outcome: &'static str) {
+    pub(crate) fn hooks(outcome: &'static str, number: u64) {
         #[cfg(feature = "metrics")]
-        metrics::counter!(super::SHUTDOWN_HOOKS, "outcome" => outcome).increment(1);
+        metrics::counter!(super::SHUTDOWN_HOOKS, "outcome" => outcome).increment(number);
     }
 }
 
