@@ -2,6 +2,9 @@ use std::time::Duration;
 
 use pm_core::reload::InvalidSetting;
 
+const LONGEST: Duration = Duration::from_secs(86_400);
+const TIME: &str = "longer than nothing, and at most a day";
+
 /// How a limit finds out. Plain data; with the feature `serde`, times are written like `250ms`.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(
@@ -18,7 +21,8 @@ pub struct LimitSettings {
     pub max: u32,
     /// How it moves. By gradient, by default.
     pub rule: Rule,
-    /// How long is watched before it moves, at least; never less than a call takes. 100 ms by default.
+    /// How long is watched before it moves, at least; never less than a call takes. At most a day; 100
+    /// ms by default.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
     pub window: Duration,
     /// How many calls are watched before it moves, at least. 10 by default.
@@ -26,8 +30,8 @@ pub struct LimitSettings {
     /// What the gradient multiplies it by at worst, in one window: above 0 and below 1. 0.5 by
     /// default.
     pub steepest: f64,
-    /// A call that is given up after this time is lost; one that is given up earlier says nothing. 1 s
-    /// by default.
+    /// A call that is given up after this time is lost; one that is given up earlier says nothing. At
+    /// most a day; 1 s by default.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
     pub lost_after: Duration,
 }
@@ -45,14 +49,14 @@ pub enum Rule {
     Gradient {
         /// How many times longer than that is still no queue: 1 or more. 1.03 by default.
         tolerance: f64,
-        /// How often the latency of an idle service is found out again, give or take a quarter. 5 s by
-        /// default.
+        /// How often the latency of an idle service is found out again, give or take a quarter. At most
+        /// a day; 5 s by default.
         #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
         probe_every: Duration,
     },
     /// Additive increase, multiplicative decrease.
     Aimd {
-        /// A window whose calls took longer than this on average was too much.
+        /// A window whose calls took longer than this on average was too much. At most a day.
         #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
         slow: Duration,
         /// What it then is multiplied by: above 0 and below 1.
@@ -65,6 +69,7 @@ impl LimitSettings {
         let invalid =
             |field: &'static str, reason: &'static str| Err(InvalidSetting::new(field, reason));
         let share = |share: f64| share > 0.0 && share < 1.0;
+        let time = |time: Duration| !time.is_zero() && time <= LONGEST;
         if self.min == 0 {
             return invalid("min", "at least 1, else it could never rise again");
         }
@@ -74,14 +79,17 @@ impl LimitSettings {
         if !(self.min..=self.max).contains(&self.initial) {
             return invalid("initial", "from `min` to `max`");
         }
-        if self.window.is_zero() {
-            return invalid("window", "longer than nothing");
+        if !time(self.window) {
+            return invalid("window", TIME);
         }
         if self.samples == 0 {
             return invalid("samples", "at least 1");
         }
         if !share(self.steepest) {
             return invalid("steepest", "above 0 and below 1");
+        }
+        if self.lost_after > LONGEST {
+            return invalid("lost_after", "at most a day");
         }
         match self.rule {
             Rule::Gradient { tolerance, .. } if !(1.0..=10.0).contains(&tolerance) => {
@@ -90,9 +98,10 @@ impl LimitSettings {
             Rule::Gradient { probe_every, .. } if probe_every < self.window => {
                 invalid("rule.probe_every", "at least as long as `window`")
             }
-            Rule::Aimd { slow, .. } if slow.is_zero() => {
-                invalid("rule.slow", "longer than nothing")
+            Rule::Gradient { probe_every, .. } if probe_every > LONGEST => {
+                invalid("rule.probe_every", "at most a day")
             }
+            Rule::Aimd { slow, .. } if !time(slow) => invalid("rule.slow", TIME),
             Rule::Aimd { decrease, .. } if !share(decrease) => {
                 invalid("rule.decrease", "above 0 and below 1")
             }
@@ -136,6 +145,53 @@ impl Default for LimitSettings {
             samples: 10,
             steepest: 0.5,
             lost_after: Duration::from_secs(1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_of_more_than_a_day_is_refused_and_a_day_is_not() {
+        let gradient = |probe_every| Rule::Gradient {
+            tolerance: 2.0,
+            probe_every,
+        };
+        let settings = |time| {
+            let settings = LimitSettings::default();
+            let with_rule = |rule| LimitSettings {
+                rule,
+                ..settings.clone()
+            };
+            [
+                ("rule.probe_every", with_rule(gradient(time))),
+                ("rule.slow", with_rule(Rule::aimd(time))),
+                (
+                    "lost_after",
+                    LimitSettings {
+                        lost_after: time,
+                        ..settings.clone()
+                    },
+                ),
+                (
+                    "window",
+                    LimitSettings {
+                        window: time,
+                        rule: gradient(time),
+                        ..settings.clone()
+                    },
+                ),
+            ]
+        };
+        for (field, settings) in settings(LONGEST) {
+            assert_eq!(settings.check(), Ok(()), "{field}");
+        }
+        for time in [LONGEST + Duration::from_nanos(1), Duration::MAX] {
+            for (field, settings) in settings(time) {
+                assert_eq!(settings.check().unwrap_err().field(), field, "{time:?}");
+            }
         }
     }
 }
