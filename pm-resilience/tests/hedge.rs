@@ -101,6 +101,33 @@ fn hedges_and_retries_share_a_budget() {
 }
 
 #[test]
+fn a_call_that_is_retried_and_hedged_deposits_once() {
+    let (clock, time) = Clock::manual();
+    let clock = &clock;
+    let budget = Budget::percent(20).with_clock(clock.clone());
+    let settings = RetrySettings::exponential(MS, MS).attempts(3);
+    let retry = Retry::new("search", settings, budget).unwrap();
+    let retry = retry.with_clock(clock.clone());
+    let hedge = Hedge::beneath(&retry, "search", HedgeSettings::after(10 * MS)).unwrap();
+    let made = Cell::new(0);
+    let attempt = || {
+        made.set(made.get() + 1);
+        let end = clock.now() + 20 * MS;
+        async move {
+            clock.sleep_until(end).await;
+            Err::<(), _>("down")
+        }
+    };
+    for _ in 0..100 {
+        let mut run = pin!(retry.run(Errors, || hedge.run(Errors, attempt)));
+        while poll(run.as_mut()).is_pending() {
+            time.advance(MS);
+        }
+    }
+    assert_eq!(made.get(), 120, "100 calls, and 20 % more");
+}
+
+#[test]
 fn dropping_it_drops_both() {
     let (hedge, clock, time) = hedge(100);
     let made = Cell::new(0);

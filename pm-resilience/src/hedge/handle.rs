@@ -13,7 +13,7 @@ use pm_core::reload::InvalidSetting;
 use super::race::Race;
 use super::{HedgeLayer, HedgeSettings};
 use crate::telemetry::HedgeMetrics;
-use crate::{Budget, Classify};
+use crate::{Budget, Classify, Retry};
 
 /// Second attempts; see the [module documentation](super).
 ///
@@ -25,12 +25,17 @@ struct Shared {
     name: Arc<str>,
     settings: ArcSwap<HedgeSettings>,
     budget: Budget,
+    /// Whether a call that begins here deposits: not if somebody further out has done so.
+    deposits: bool,
     clock: Clock,
     metrics: HedgeMetrics,
 }
 
 impl Hedge {
-    /// Second attempts that draw on `budget`.
+    /// Second attempts that draw on `budget`, where each call deposits its share.
+    ///
+    /// If calls come out of a [`Retry`], use [`beneath`](Self::beneath): on one budget, they would
+    /// deposit twice.
     ///
     /// # Errors
     ///
@@ -41,23 +46,53 @@ impl Hedge {
         budget: Budget,
     ) -> Result<Self, InvalidSetting> {
         settings.check()?;
-        Ok(Self::build(name.into(), settings, budget, Clock::system()))
+        let (name, clock) = (name.into(), Clock::system());
+        Ok(Self::build(name, settings, budget, true, clock))
+    }
+
+    /// Second attempts of calls that `retry` makes. They draw on its budget and deposit nothing: a
+    /// call has done so when it began, and its retries are no further calls.
+    ///
+    /// # Errors
+    ///
+    /// If a setting is not valid; the error names it.
+    pub fn beneath(
+        retry: &Retry,
+        name: impl Into<Arc<str>>,
+        settings: HedgeSettings,
+    ) -> Result<Self, InvalidSetting> {
+        settings.check()?;
+        let (name, clock) = (name.into(), retry.clock().clone());
+        let budget = retry.budget().clone();
+        Ok(Self::build(name, settings, budget, false, clock))
     }
 
     /// The same settings and the same budget in a handle of its own, by another clock.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
-        let Shared { name, budget, .. } = &*self.0;
+        let Shared {
+            name,
+            budget,
+            deposits,
+            ..
+        } = &*self.0;
         let settings = **self.0.settings.load();
-        Self::build(Arc::clone(name), settings, budget.clone(), clock)
+        Self::build(Arc::clone(name), settings, budget.clone(), *deposits, clock)
     }
 
-    fn build(name: Arc<str>, settings: HedgeSettings, budget: Budget, clock: Clock) -> Self {
+    fn build(
+        name: Arc<str>,
+        settings: HedgeSettings,
+        budget: Budget,
+        deposits: bool,
+        clock: Clock,
+    ) -> Self {
         Self(Arc::new(Shared {
             metrics: HedgeMetrics::new(&name),
             name,
             settings: ArcSwap::from_pointee(settings),
             budget,
+            deposits,
             clock,
         }))
     }
@@ -101,6 +136,12 @@ impl Hedge {
         settings.check()?;
         self.0.settings.store(Arc::new(settings));
         Ok(())
+    }
+
+    pub(super) fn begin(&self) {
+        if self.0.deposits {
+            self.0.budget.deposit();
+        }
     }
 
     pub(super) fn timer(&self) -> Sleep {

@@ -2,7 +2,8 @@
 //! the answer; the other is dropped.
 //!
 //! It trades load for a short tail, so it draws on the same [`Budget`](crate::Budget) as retries do,
-//! and it is only for what may be made twice.
+//! and it is only for what may be made twice. Where both are used, the hedge goes inside and is made
+//! [`beneath`](Hedge::beneath) the retry, so that a call deposits once.
 //!
 //! ```
 //! use std::time::Duration;

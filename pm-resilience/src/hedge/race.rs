@@ -52,7 +52,7 @@ impl<F: Future<Output = Result<T, E>>, T, E> Race<F> {
     ) -> Poll<Result<T, E>> {
         let mut this = self.project();
         if *this.stage == Stage::Begun {
-            hedge.budget().deposit();
+            hedge.begin();
             this.first.set(Some(make()));
             *this.stage = Stage::Alone;
         }
