@@ -667,6 +667,33 @@ fn those_for_whom_there_is_no_room_share_one() {
 }
 
 #[test]
+fn open_ones_that_nobody_probes_make_room_in_the_end() {
+    let (breakers, time) = keyed(3);
+    for key in 0..3 {
+        fail(&breakers.get(&key), 5);
+    }
+    breakers.get(&2).force_open("it is gone");
+    time.advance(OPEN_FOR);
+    // A probe that is cancelled: half open, and nobody comes any more.
+    drop(breakers.get(&1).try_acquire().expect("a probe"));
+    time.advance(OPEN_FOR - Duration::from_nanos(1));
+    drop(breakers.get(&10));
+    assert_eq!(breakers.overflowed(), 1, "not before");
+    time.advance(Duration::from_nanos(1));
+    fail(&breakers.get(&11), 1);
+    assert_eq!(breakers.get(&11).stats().counts.in_a_row, 1, "its own");
+    assert_eq!(breakers.get(&1).state(), State::HalfOpen);
+
+    time.advance(OPEN_FOR + Duration::from_secs(10));
+    for key in 20..40 {
+        drop(breakers.get(&key));
+    }
+    assert_eq!(breakers.overflowed(), 1, "there was room for all");
+    assert_eq!(breakers.get(&1).state(), State::Closed, "another one");
+    assert_eq!(breakers.get(&2).state(), State::ForcedOpen);
+}
+
+#[test]
 fn settings_of_all_keys_are_replaced_together() {
     let (breakers, _) = keyed(10);
     fail(&breakers.get(&1), 1);

@@ -103,6 +103,18 @@ impl Circuit {
         Word::from_bits(self.word.load(Ordering::Acquire))
     }
 
+    /// Whether nothing is lost without it: it is closed, or it could have been probed for as long as
+    /// it is open at first, and nobody came.
+    pub(super) fn is_idle(&self) -> bool {
+        match self.word().state() {
+            State::Closed | State::Disabled => true,
+            State::ForcedOpen | State::ForcedClosed => false,
+            State::Open | State::HalfOpen => {
+                self.clock.now() >= self.until() + self.armed.load().settings.open_for
+            }
+        }
+    }
+
     pub(super) fn changed(&self) -> &Notify {
         &self.changed
     }

@@ -7,16 +7,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pm_core::Clock;
 use pm_core::reload::InvalidSetting;
 
-use super::{Breaker, BreakerSettings, State};
+use super::{Breaker, BreakerSettings};
 use crate::telemetry::BreakerMetrics;
 
 /// A breaker for each key, such as a host, all with the same settings: a handle that is cheap to
 /// clone.
 ///
 /// So many keys have one of their own. When there are more, one that is closed, that nobody holds,
-/// and that was not asked for lately makes room, with what it has counted; one that is not closed
-/// never does. If none is found, keys that are new share one breaker until there is room; that is
-/// [counted](Self::overflowed).
+/// and that was not asked for lately makes room, with what it has counted. One that is open never
+/// does before its time is over; if nobody asks for it then, it does after its
+/// [`open_for`](BreakerSettings::open_for) once more, since who is never called again is open for
+/// ever. One that was forced stays. If none is found, keys that are new share one breaker until
+/// there is room; that is [counted](Self::overflowed).
 ///
 /// In metrics they are one: the key may be anything a caller sends. In the log it is the field
 /// `key`, cut to 64 characters.
@@ -234,8 +236,7 @@ impl<K> Table<K> {
             let place = self.hand;
             self.hand = (self.hand + 1) % self.entries.len();
             let entry = &mut self.entries[place];
-            let rests = matches!(entry.breaker.state(), State::Closed | State::Disabled);
-            if rests && !entry.breaker.is_shared() {
+            if entry.breaker.circuit().is_idle() && !entry.breaker.is_shared() {
                 if !std::mem::replace(&mut entry.used, false) {
                     return Some(place);
                 }
