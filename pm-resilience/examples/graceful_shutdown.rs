@@ -2,15 +2,18 @@
 //! then Ctrl-C, or `kill`, while `curl localhost:3000/slow` waits for its answer.
 
 use std::error::Error;
-use std::future::IntoFuture;
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Router, routing::get};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use pm_core::Clock;
 use pm_resilience::shutdown::{Drain, Kind, Phase, Shutdown, ShutdownSettings, Signals};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -29,18 +32,48 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/slow", get(slow))
         .with_state(drain.clone());
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
-    // It accepts until the draining begins, then waits for its connections, and is dropped with them
-    // when there is no more time.
-    let serving = axum::serve(listener, router)
-        .with_graceful_shutdown(drain.reached(Phase::Draining))
-        .into_future();
-    let server = tokio::spawn(drain.track(Kind::Task, serving));
-
-    let summary = shutdown.run(Signals::listen()?).await;
-    if summary.cut_in_all() == 0 {
-        server.await???;
-    }
+    tokio::spawn(drain.track(Kind::Task, accept(listener, router, drain.clone())));
+    // What was tracked and is still there at the end was dropped: handlers, too.
+    let _ = shutdown.run(Signals::listen()?).await;
     Ok(())
+}
+
+/// Accepts until the draining begins. Each connection is tracked, so that it is waited for, and
+/// dropped with its handler when there is no more time. `axum::serve` gives its connections to tasks
+/// that nobody can drop.
+async fn accept(listener: TcpListener, router: Router, drain: Drain) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = drain.reached(Phase::Draining) => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let connection = serve(stream, router.clone(), drain.clone());
+                tokio::spawn(drain.track(Kind::Connection, connection));
+            }
+            // Such as too many open files: that passes.
+            Err(_) => {
+                let clock = Clock::system();
+                clock.sleep_until(clock.now() + Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+/// Serves a connection; from the draining on, until its request is answered.
+async fn serve(stream: TcpStream, router: Router, drain: Drain) {
+    let service = TowerToHyperService::new(router);
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    // Errors are those of clients that are gone.
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = drain.reached(Phase::Draining) => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
 }
 
 /// No longer ready from the moment of the signal.
