@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use metrics::{
-    Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
     with_local_recorder,
 };
 use pm_core::Clock;
@@ -79,6 +79,75 @@ fn labelled(pairs: &[(&str, f64)]) -> Vec<(String, f64)> {
         .iter()
         .map(|(labels, value)| ((*labels).to_owned(), *value))
         .collect()
+}
+
+/// Somebody who looks after each single write to a gauge.
+#[derive(Clone, Default)]
+struct Scrapes(Arc<Mutex<Seen>>);
+
+#[derive(Default)]
+struct Seen {
+    gauges: BTreeMap<String, f64>,
+    /// How many of them were 1, each time.
+    at_one: Vec<usize>,
+}
+
+struct Scraped(String, Scrapes);
+
+impl GaugeFn for Scraped {
+    fn increment(&self, value: f64) {
+        let Self(series, Scrapes(scrapes)) = self;
+        let seen = &mut *scrapes.lock().expect("sound");
+        *seen.gauges.entry(series.clone()).or_default() += value;
+        let at_one = seen.gauges.values().filter(|&&value| value == 1.0);
+        seen.at_one.push(at_one.count());
+    }
+
+    fn decrement(&self, value: f64) {
+        self.increment(-value);
+    }
+
+    fn set(&self, _: f64) {
+        panic!("breakers of one name share a gauge: none may set it");
+    }
+}
+
+impl Recorder for Scrapes {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::noop()
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        let scraped = Scraped(key.to_string(), self.clone());
+        Gauge::from_arc(Arc::new(scraped))
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+#[test]
+fn trap_g_in_the_middle_of_a_transition_it_stands_nowhere_at_no_moment() {
+    let scrapes = Scrapes::default();
+    let (clock, time) = Clock::manual();
+    let breaker = with_local_recorder(&scrapes, || {
+        let breaker = Breaker::new("db", BreakerSettings::new()).unwrap();
+        breaker.with_clock(clock)
+    });
+    let seen = || std::mem::take(&mut scrapes.0.lock().expect("sound").at_one);
+    drop(seen());
+    for _ in 0..5 {
+        breaker.try_acquire().unwrap().settle(Outcome::Failure);
+    }
+    time.advance(Duration::from_secs(30));
+    breaker.try_acquire().unwrap().settle(Outcome::Success);
+    breaker.force_open("drill");
+    assert_eq!(seen(), [2, 1].repeat(4));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::retry::GivenUp;
 
 /// Gauge: how many breakers of a name stand where, by `breaker` and `state`: `closed`, `open`,
 /// `half_open`, `forced_open`, `forced_closed` or `disabled`. Of one breaker, one series is 1 and
-/// the others are 0.
+/// the others are 0; who looks in the middle of a transition may see both of its ends at 1.
 pub const BREAKER_STATE: &str = "pm_resilience_breaker_state";
 
 /// Counter: transitions, by `breaker` and the state that they lead `to`. A lost probe that was
@@ -83,8 +83,9 @@ impl BreakerMetrics {
     pub(crate) fn moved(&self, from: State, to: State) {
         self.transitions[to as usize].increment(1);
         if from != to {
-            self.left(from);
+            // In this order: who looks in between sees it twice, and never nowhere.
             self.entered(to);
+            self.left(from);
         }
     }
 
