@@ -55,7 +55,9 @@ async fn accept(listener: TcpListener, router: Router, drain: Drain) {
             // Such as too many open files: that passes.
             Err(_) => {
                 let clock = Clock::system();
-                clock.sleep_until(clock.now() + Duration::from_secs(1)).await;
+                clock
+                    .sleep_until(clock.now() + Duration::from_secs(1))
+                    .await;
             }
         }
     }

@@ -172,4 +172,7 @@ fn a_delay_that_makes_no_sense_is_refused() {
         let refused = hedge.reload(HedgeSettings::after(after)).unwrap_err();
         assert_eq!(refused.field(), "after");
     }
+    assert_eq!(hedge.settings(), HedgeSettings::after(10 * MS));
+    hedge.reload(HedgeSettings::after(MS)).unwrap();
+    assert_eq!(hedge.settings(), HedgeSettings::after(MS));
 }

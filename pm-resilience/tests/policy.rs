@@ -296,7 +296,7 @@ fn nonsense_is_refused_with_the_part_and_the_field() {
         ),
         (
             named().timeouts(Timeouts::new().custom("report", zero)),
-            "timeouts.report",
+            "timeouts.custom.report",
         ),
         (
             named().breaker(BreakerSettings::new().with_probes(0)),
@@ -307,9 +307,9 @@ fn nonsense_is_refused_with_the_part_and_the_field() {
     ] {
         assert_eq!(builder.build().unwrap_err().field(), field);
     }
-    let mut settings = BudgetSettings::new();
-    settings.reserve = 0;
-    assert_eq!(Budget::new(settings).unwrap_err().field(), "reserve");
+    let settings = BudgetSettings::new().percent(10).floor_per_second(1);
+    assert!(Budget::new(settings).is_ok());
+    assert_eq!(Budget::new(settings.reserve(0)).unwrap_err().field(), "reserve");
 }
 
 /// Knows 7, as it was 10 s ago.

@@ -41,7 +41,10 @@ fn times_that_make_no_sense_are_refused_by_name() {
         (Timeouts::new().read(Duration::ZERO), "read"),
         (Timeouts::new().write(day + MS), "write"),
         (Timeouts::new().batch(Duration::MAX), "batch"),
-        (Timeouts::new().custom("report", Duration::ZERO), "report"),
+        (
+            Timeouts::new().custom("report", Duration::ZERO),
+            "custom.report",
+        ),
     ] {
         let (timeout, _) = timeout();
         assert_eq!(timeout.reload(settings.clone()).unwrap_err().field(), field);

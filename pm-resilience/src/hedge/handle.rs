@@ -76,7 +76,7 @@ impl Hedge {
             deposits,
             ..
         } = &*self.0;
-        let settings = **self.0.settings.load();
+        let settings = self.settings();
         Self::build(Arc::clone(name), settings, budget.clone(), *deposits, clock)
     }
 
@@ -125,6 +125,12 @@ impl Hedge {
     /// The layer that hedges reads; `class_of` says what is one.
     pub fn layer<K, C>(&self, class_of: K, classify: C) -> HedgeLayer<K, C> {
         HedgeLayer::new(self.clone(), class_of, classify)
+    }
+
+    /// The settings as they are now.
+    #[must_use]
+    pub fn settings(&self) -> HedgeSettings {
+        **self.0.settings.load()
     }
 
     /// Changes the settings, for calls that wait from now on. The budget stays.

@@ -70,6 +70,12 @@ impl Shed {
         })
     }
 
+    /// The settings as they are now.
+    #[must_use]
+    pub fn settings(&self) -> ShedSettings {
+        **self.0.settings.load()
+    }
+
     /// Other shares. What is under way goes on.
     ///
     /// # Errors

@@ -44,7 +44,7 @@ impl SlowLog {
     /// A log of its own by another clock.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
-        let settings = **self.0.settings.load();
+        let settings = self.settings();
         Self::build(Arc::clone(&self.0.name), settings, clock)
     }
 
@@ -91,6 +91,12 @@ impl SlowLog {
     /// One that is dropped before its end is not told of.
     pub fn run<F: Future>(&self, operation: &'static str, class: Class, inner: F) -> Run<F> {
         Run::new(self.clone(), operation, class, inner)
+    }
+
+    /// The settings as they are now.
+    #[must_use]
+    pub fn settings(&self) -> SlowLogSettings {
+        **self.0.settings.load()
     }
 
     /// Changes the settings, for operations that end from now on.

@@ -36,7 +36,7 @@ impl Timeout {
     /// The same settings in a handle of its own, by another clock.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
-        let settings = Timeouts::clone(&self.0.settings.load());
+        let settings = self.settings();
         Self::build(Arc::clone(&self.0.name), settings, clock)
     }
 
@@ -73,6 +73,12 @@ impl Timeout {
     /// [`ByMethod`](crate::ByMethod), else a [`Class`] or a function.
     pub fn layer<K>(&self, class_of: K) -> TimeoutLayer<K> {
         TimeoutLayer::new(self.clone(), class_of)
+    }
+
+    /// The settings as they are now.
+    #[must_use]
+    pub fn settings(&self) -> Timeouts {
+        Timeouts::clone(&self.0.settings.load())
     }
 
     /// Changes the settings, for calls that begin from now on.

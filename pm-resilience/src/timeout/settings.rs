@@ -87,15 +87,16 @@ impl Timeouts {
     /// The first field that is not, and what it should be.
     pub fn check(&self) -> Result<(), InvalidSetting> {
         let named = [
-            ("read", self.read),
-            ("write", self.write),
-            ("batch", self.batch),
+            (Cow::Borrowed("read"), self.read),
+            (Cow::Borrowed("write"), self.write),
+            (Cow::Borrowed("batch"), self.batch),
         ];
-        let custom = self.custom.iter().map(|(name, time)| (&**name, *time));
+        let custom = self.custom.iter();
+        let custom = custom.map(|(name, time)| (format!("custom.{name}").into(), *time));
         for (field, time) in named.into_iter().chain(custom) {
             if time.is_zero() || time > LONGEST {
                 let reason = "more than zero and at most one day";
-                return Err(InvalidSetting::new(field.to_owned(), reason));
+                return Err(InvalidSetting::new(field, reason));
             }
         }
         Ok(())
