@@ -30,7 +30,9 @@ mod priority;
 mod rejection;
 mod sync;
 
-pub use self::admission::{AdmissionLayer, BulkheadAdmissionLayer, LimitLayer, ShedLayer};
+pub use self::admission::{
+    AdmissionLayer, BulkheadAdmissionLayer, LimitAdmissionLayer, ShedAdmissionLayer,
+};
 pub use self::breaker::{Breaker, BreakerLayer, BreakerSettings};
 pub use self::budget::{Budget, BudgetSettings};
 pub use self::bulkhead::{Bulkhead, BulkheadLayer, BulkheadSettings};

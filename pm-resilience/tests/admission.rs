@@ -20,12 +20,13 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use pm_core::Clock;
 use pm_resilience::admission::{
-    AdmissionLayer, BulkheadAdmissionLayer, Gate, LimitLayer, PermitBody, ShedLayer, problem,
+    AdmissionLayer, BulkheadAdmissionLayer, Gate, LimitAdmissionLayer, PermitBody,
+    ShedAdmissionLayer, problem,
 };
 use pm_resilience::bulkhead::{Bulkhead, BulkheadSettings};
 use pm_resilience::limit::{Limit, LimitSettings, Rule};
 use pm_resilience::shed::{Shed, ShedSettings};
-use pm_resilience::{Pattern, Priority};
+use pm_resilience::{Breaker, BreakerSettings, Pattern, Priority};
 use pm_testing::drive;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -74,7 +75,11 @@ fn hello() -> Response<Full<Bytes>> {
 fn a_refusal_is_a_problem_that_says_when_to_come_back() {
     let limit = limit(1);
     let _permit = limit.try_acquire().unwrap();
-    let response = send(&LimitLayer::new(limit.clone()), Request::new(()), hello);
+    let response = send(
+        &LimitAdmissionLayer::new(limit.clone()),
+        Request::new(()),
+        hello,
+    );
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(response.headers()["retry-after"], "1");
     assert_eq!(
@@ -92,10 +97,26 @@ fn a_refusal_is_a_problem_that_says_when_to_come_back() {
 }
 
 #[test]
+fn a_problem_says_what_is_the_matter_and_not_something_else() {
+    let breaker = Breaker::new("postgres", BreakerSettings::new()).unwrap();
+    breaker.force_open("a test");
+    let limit = limit(1);
+    let _permit = limit.try_acquire().unwrap();
+    for (rejection, says) in [
+        (breaker.try_acquire().unwrap_err(), "does not answer"),
+        (limit.try_acquire().unwrap_err(), "under way"),
+    ] {
+        let response: Response<Bytes> = problem(&rejection).into_response();
+        let body = String::from_utf8(response.into_body().to_vec()).unwrap();
+        assert!(body.contains(says), "{body}");
+    }
+}
+
+#[test]
 fn one_function_makes_the_refusals() {
     let limit = limit(1);
     let _permit = limit.try_acquire().unwrap();
-    let layer = LimitLayer::new(limit).on_refusal(|rejection| {
+    let layer = LimitAdmissionLayer::new(limit).on_refusal(|rejection| {
         assert_eq!(rejection.by(), Pattern::Limit);
         let mut response = problem(rejection).into_response();
         *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
@@ -108,7 +129,11 @@ fn one_function_makes_the_refusals() {
 fn a_permit_is_held_until_the_body_has_ended_or_is_dropped() {
     for read in [true, false] {
         let (limit, bulkhead) = (limit(5), bulkhead(5, 0));
-        let limited = send(&LimitLayer::new(limit.clone()), Request::new(()), hello);
+        let limited = send(
+            &LimitAdmissionLayer::new(limit.clone()),
+            Request::new(()),
+            hello,
+        );
         let layer = BulkheadAdmissionLayer::new(bulkhead.clone());
         let bulkheaded = send(&layer, Request::new(()), hello);
         assert_eq!((limit.in_flight(), bulkhead.in_flight()), (1, 1));
@@ -128,7 +153,7 @@ fn a_permit_is_held_until_the_body_has_ended_or_is_dropped() {
 #[test]
 fn a_stream_of_events_takes_no_part_in_the_limit() {
     let limit = limit(5);
-    let layer = LimitLayer::new(limit.clone());
+    let layer = LimitAdmissionLayer::new(limit.clone());
     let events = || {
         let response =
             Response::builder().header("content-type", "text/event-stream; charset=utf-8");
@@ -152,7 +177,7 @@ fn a_limit_learns_from_the_head_and_not_from_a_slow_reader() {
         ..LimitSettings::default()
     };
     let limit = Limit::new("api", settings).unwrap().with_clock(clock);
-    let layer = LimitLayer::new(limit.clone());
+    let layer = LimitAdmissionLayer::new(limit.clone());
     for _ in 0..30 {
         let response = send(&layer, Request::new(()), hello);
         time.advance(Duration::from_secs(60));
@@ -173,7 +198,7 @@ fn a_limit_learns_from_the_head_and_not_from_a_slow_reader() {
 #[test]
 fn the_priority_is_an_extension_of_the_request() {
     let shed = Shed::new(limit(10), ShedSettings::default()).unwrap();
-    let layer = ShedLayer::new(shed);
+    let layer = ShedAdmissionLayer::new(shed);
     let ask = |priority: Option<Priority>| {
         let mut request = Request::new(());
         if let Some(priority) = priority {
@@ -229,7 +254,7 @@ fn trap_h_a_panic_in_the_inner_call_frees_its_slot() {
         }
         Ok::<_, Infallible>(hello())
     });
-    let service = LimitLayer::new(limit.clone()).layer(panics);
+    let service = LimitAdmissionLayer::new(limit.clone()).layer(panics);
     let call = AssertUnwindSafe(|| drive(service.oneshot(Request::new(()))).is_ok());
     assert!(catch_unwind(call).is_err());
     assert_eq!(limit.in_flight(), 0);
@@ -280,7 +305,7 @@ async fn trap_j_a_thousand_idle_connections_hold_no_permit() {
     let (limit, bulkhead) = (limit(5), bulkhead(5, 0));
     let layer = BulkheadAdmissionLayer::new(bulkhead.clone());
     a_thousand_hold_nothing(layer, || bulkhead.in_flight()).await;
-    let layer = LimitLayer::new(limit.clone());
+    let layer = LimitAdmissionLayer::new(limit.clone());
     a_thousand_hold_nothing(layer, || limit.in_flight() as usize).await;
 }
 

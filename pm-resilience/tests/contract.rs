@@ -6,7 +6,8 @@ use std::num::NonZeroU32;
 use http::{Request, Response};
 use pm_core::Clock;
 use pm_resilience::admission::{
-    AdmissionLayer, BulkheadAdmissionLayer, Gate, LimitLayer, ResponseFuture, ShedLayer,
+    AdmissionLayer, BulkheadAdmissionLayer, Gate, LimitAdmissionLayer, ResponseFuture,
+    ShedAdmissionLayer,
 };
 use pm_resilience::bulkhead::{Bulkhead, BulkheadLayer, BulkheadSettings};
 use pm_resilience::health::{Health, HealthService};
@@ -61,7 +62,10 @@ fn keeps_the_contract<G: Gate>(layer: AdmissionLayer<G>, full: AdmissionLayer<G>
 fn a_limit_keeps_the_contract() {
     let full = limit(1);
     let _permit = full.try_acquire().unwrap();
-    keeps_the_contract(LimitLayer::new(limit(1)), LimitLayer::new(full));
+    keeps_the_contract(
+        LimitAdmissionLayer::new(limit(1)),
+        LimitAdmissionLayer::new(full),
+    );
 }
 
 #[test]
@@ -76,7 +80,10 @@ fn a_bulkhead_keeps_the_contract() {
 fn shedding_keeps_the_contract() {
     let full = shed(1);
     let _permit = full.try_acquire(Default::default()).unwrap();
-    keeps_the_contract(ShedLayer::new(shed(1)), ShedLayer::new(full));
+    keeps_the_contract(
+        ShedAdmissionLayer::new(shed(1)),
+        ShedAdmissionLayer::new(full),
+    );
 }
 
 const _: () = {
@@ -89,7 +96,7 @@ const _: () = {
     shareable::<Health>();
     shareable::<HealthService>();
     shareable::<Limit>();
-    shareable::<LimitLayer>();
+    shareable::<LimitAdmissionLayer>();
     shareable::<Shed>();
     shareable::<pm_resilience::admission::Admission<Limit, Probe>>();
 

@@ -309,7 +309,10 @@ fn nonsense_is_refused_with_the_part_and_the_field() {
     }
     let settings = BudgetSettings::new().percent(10).floor_per_second(1);
     assert!(Budget::new(settings).is_ok());
-    assert_eq!(Budget::new(settings.reserve(0)).unwrap_err().field(), "reserve");
+    assert_eq!(
+        Budget::new(settings.reserve(0)).unwrap_err().field(),
+        "reserve"
+    );
 }
 
 /// Knows 7, as it was 10 s ago.

@@ -38,11 +38,11 @@ impl<G: Gate> AdmissionLayer<G> {
     /// The same layer, whose refusals are answered by `answer`.
     ///
     /// ```
-    /// use pm_resilience::admission::{LimitLayer, problem};
+    /// use pm_resilience::admission::{LimitAdmissionLayer, problem};
     /// # use pm_resilience::{Limit, LimitSettings};
     /// # let limit = Limit::new("api", LimitSettings::default())?;
     ///
-    /// let layer = LimitLayer::new(limit)
+    /// let layer = LimitAdmissionLayer::new(limit)
     ///     .on_refusal(|rejection| problem(rejection).with_instance("/help/busy").into_response());
     /// # Ok::<(), pm_core::reload::InvalidSetting>(())
     /// ```
@@ -65,7 +65,11 @@ pub fn problem(rejection: &Rejection) -> Problem {
     let detail = match rejection.reason() {
         Reason::WaitedTooLong => "too many requests are waiting: try again shortly",
         Reason::Overloaded => "there is more to do than can be done: try again shortly",
-        _ => "too many requests are under way: try again shortly",
+        Reason::Full => "too many requests are under way: try again shortly",
+        Reason::Open | Reason::Probing | Reason::ForcedOpen => {
+            "something that is needed for this does not answer: try again later"
+        }
+        Reason::DeadlinePassed => "there was no time left for this: allow more, or try again",
     };
     Problem::new(StatusCode::SERVICE_UNAVAILABLE)
         .with_type(

@@ -1,11 +1,11 @@
 //! Letting requests in, or answering that there is too much to do: the server's side of
-//! [`Bulkhead`], [`Limit`](crate::Limit) and [`Shed`](crate::Shed).
+//! [`Bulkhead`], [`Limit`] and [`Shed`].
 //!
 //! | layer | lets in | reads from the request |
 //! | --- | --- | --- |
 //! | [`BulkheadAdmissionLayer`] | a fixed number, others wait as its settings say | |
-//! | [`LimitLayer`] | as many as the limit has found to be right | |
-//! | [`ShedLayer`] | the same, what matters most to the last | its [`Priority`](crate::Priority), an extension |
+//! | [`LimitAdmissionLayer`] | as many as the limit has found to be right | |
+//! | [`ShedAdmissionLayer`] | the same, what matters most to the last | its [`Priority`](crate::Priority), an extension |
 //!
 //! All are one [`AdmissionLayer`]. It is ready when the inner service is and decides when it is called:
 //! an idle connection holds nothing. A refusal is answered with a problem (503 and `Retry-After`), which
@@ -20,11 +20,11 @@
 //! server errors say nothing.
 //!
 //! ```
-//! use pm_resilience::{Limit, LimitLayer, LimitSettings, Shed, ShedLayer, ShedSettings};
+//! use pm_resilience::{Limit, LimitAdmissionLayer, LimitSettings, Shed, ShedAdmissionLayer, ShedSettings};
 //!
 //! let limit = Limit::new("api", LimitSettings::default())?;
-//! let layer = LimitLayer::new(limit.clone());
-//! let by_priority = ShedLayer::new(Shed::new(limit, ShedSettings::default())?);
+//! let layer = LimitAdmissionLayer::new(limit.clone());
+//! let by_priority = ShedAdmissionLayer::new(Shed::new(limit, ShedSettings::default())?);
 //! # Ok::<(), pm_core::reload::InvalidSetting>(())
 //! ```
 
@@ -46,7 +46,7 @@ pub use self::service::Admission;
 pub type BulkheadAdmissionLayer = AdmissionLayer<Bulkhead>;
 
 /// Lets in as many requests as the limit has found to be right.
-pub type LimitLayer = AdmissionLayer<Limit>;
+pub type LimitAdmissionLayer = AdmissionLayer<Limit>;
 
 /// Lets in as many requests as the limit has found to be right, by priority.
-pub type ShedLayer = AdmissionLayer<Shed>;
+pub type ShedAdmissionLayer = AdmissionLayer<Shed>;

@@ -24,7 +24,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! For a server: [`LimitLayer`](crate::admission::LimitLayer), and with priorities
+//! For a server: [`LimitAdmissionLayer`](crate::admission::LimitAdmissionLayer), and with priorities
 //! [`shed`](crate::shed).
 
 mod estimate;

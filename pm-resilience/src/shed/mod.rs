@@ -19,7 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! For a server: [`ShedLayer`](crate::admission::ShedLayer), which finds the priority in the extensions
+//! For a server: [`ShedAdmissionLayer`](crate::admission::ShedAdmissionLayer), which finds the priority in the extensions
 //! of a request.
 
 mod settings;
