@@ -163,13 +163,19 @@ fn checks_are_counted() {
             .clock(clock)
             .build()
             .unwrap();
+        let up = || series.gauge(telemetry::HEALTH_UP, "check=works");
+        assert_eq!(up(), 0.0, "not known yet");
         let mut run = Box::pin(health.run());
         for _ in 0..4 {
             assert!(run.as_mut().poll(&mut cx).is_pending());
             time.advance(Duration::from_secs(2));
         }
+        assert_eq!(up(), 1.0);
+        drop(run);
+        time.advance(Duration::from_secs(60));
+        assert!(!health.is_ready());
+        assert_eq!(up(), 0.0, "stale");
     });
-    assert_eq!(series.gauge(telemetry::HEALTH_UP, "check=works"), 1.0);
     assert_eq!(
         series.count(telemetry::HEALTH_CHECKS, "check=works,outcome=passed"),
         2
@@ -202,11 +208,14 @@ fn a_shutdown_counts_what_it_drained_and_cut_before_hooks_flush_it() {
         shutdown
             .hook("flush", Duration::from_secs(1), flush)
             .unwrap();
+        let serving = || series.gauge(telemetry::SHUTDOWN_PHASE, "phase=serving");
+        assert_eq!(serving(), 1.0);
         let drain = shutdown.drain();
         let _hung = drain.hold(Kind::Request);
         let finishes = drain.hold(Kind::Request);
         let mut run = Box::pin(shutdown.run(stream::iter([Signal::Terminate])));
         assert!(run.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(serving(), 0.0);
         drop(finishes);
         for seconds in [5, 15, 3] {
             let phase = drain.phase();

@@ -225,8 +225,11 @@ impl Checked {
         let now = clock.now();
         let latency = now.saturating_duration_since(began);
         let last = Last { at: now, latency };
-        let change = self
-            .state(|State { settings, observed }| observed.take(result.is_ok(), last, settings));
+        let (change, status) = self.state(|State { settings, observed }| {
+            let change = observed.take(result.is_ok(), last, settings);
+            (change, observed.status(now, settings))
+        });
+        self.metrics.known(status.is_up());
         self.metrics.checked(
             match &result {
                 Ok(()) => "passed",
@@ -234,7 +237,6 @@ impl Checked {
                 Err(Failed::TimedOut(_)) => "timed_out",
             },
             latency,
-            change.map(|status| status.is_up()),
         );
         let Self { name, weight, .. } = self;
         match (change, result) {
@@ -253,6 +255,7 @@ impl Checked {
     fn known(&self, now: Tick) -> Dependency {
         let (status, last) = self
             .state(|State { settings, observed }| (observed.status(now, settings), observed.last));
+        self.metrics.known(status.is_up());
         Dependency {
             name: self.name.clone(),
             weight: self.weight,

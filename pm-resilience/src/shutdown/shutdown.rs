@@ -28,8 +28,10 @@ impl Shutdown {
     ///
     /// If the phases do not fit into the budget.
     pub fn new(settings: ShutdownSettings) -> Result<Self, InvalidSetting> {
+        let drain = Drain::new(settings)?;
+        telemetry::entered(Phase::Serving);
         Ok(Self {
-            drain: Drain::new(settings)?,
+            drain,
             clock: Clock::system(),
             hooks: Vec::new(),
         })
@@ -147,7 +149,7 @@ impl Descent {
             hooks,
         } = shutdown;
         let began = clock.now();
-        telemetry::entered(Phase::Unready);
+        telemetry::turned(Phase::Serving, Phase::Unready);
         drain.enter(Phase::Unready);
         Self {
             settings: drain.settings(),
@@ -197,8 +199,8 @@ impl Descent {
     fn enter(&mut self, phase: Phase) {
         let now = self.clock.now();
         let took = now.saturating_duration_since(self.phase_began);
-        telemetry::left(self.drain.phase(), took);
-        telemetry::entered(phase);
+        telemetry::took(self.drain.phase(), took);
+        telemetry::turned(self.drain.phase(), phase);
         tracing::debug!(phase = phase.as_str(), "the shutdown goes on");
         self.phase_began = now;
         self.drain.enter(phase);

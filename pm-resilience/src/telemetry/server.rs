@@ -19,7 +19,8 @@ pub const LIMIT_CALLS: &str = "pm_resilience_limit_calls";
 /// Counter: requests that were shed, by `name` and `priority`.
 pub const SHED_REFUSED: &str = "pm_resilience_shed_refused_total";
 
-/// Gauge: 1 while a dependency is up, 0 while it is down, by `check`.
+/// Gauge: 1 while a dependency is up, 0 while it is down, not known yet, or stale, by `check`. As of
+/// its last check, or of the last probe that was answered.
 pub const HEALTH_UP: &str = "pm_resilience_health_up";
 
 /// Counter: checks of dependencies, by `check` and `outcome`: `passed`, `failed` or `timed_out`.
@@ -28,7 +29,8 @@ pub const HEALTH_CHECKS: &str = "pm_resilience_health_checks_total";
 /// Histogram: how long a check took, in seconds, by `check`.
 pub const HEALTH_CHECK_SECONDS: &str = "pm_resilience_health_check_seconds";
 
-/// Gauge: 1 for the phase of the shutdown that the process is in, 0 for the others, by `phase`.
+/// Gauge: 1 for the phase that the process is in, `serving` at first, 0 for those that it has left, by
+/// `phase`.
 pub const SHUTDOWN_PHASE: &str = "pm_resilience_shutdown_phase";
 
 /// Histogram: how long a phase of the shutdown took, in seconds, by `phase`.
@@ -53,13 +55,15 @@ pub(crate) mod shutdown {
         metrics::gauge!(super::SHUTDOWN_PHASE, "phase" => phase.as_str()).set(1);
     }
 
-    pub(crate) fn left(phase: Phase, took: Duration) {
+    pub(crate) fn turned(from: Phase, to: Phase) {
+        entered(to);
         #[cfg(feature = "metrics")]
-        {
-            metrics::gauge!(super::SHUTDOWN_PHASE, "phase" => phase.as_str()).set(0);
-            metrics::histogram!(super::SHUTDOWN_PHASE_SECONDS, "phase" => phase.as_str())
-                .record(took);
-        }
+        metrics::gauge!(super::SHUTDOWN_PHASE, "phase" => from.as_str()).set(0);
+    }
+
+    pub(crate) fn took(phase: Phase, took: Duration) {
+        #[cfg(feature = "metrics")]
+        metrics::histogram!(super::SHUTDOWN_PHASE_SECONDS, "phase" => phase.as_str()).record(took);
     }
 
     pub(crate) fn ended(kind: Kind, drained: u64, cut: u64) {
@@ -91,7 +95,12 @@ impl CheckMetrics {
     pub(crate) fn new(check: &str) -> Self {
         Self {
             #[cfg(feature = "metrics")]
-            up: metrics::gauge!(HEALTH_UP, "check" => check.to_owned()),
+            up: {
+                let up = metrics::gauge!(HEALTH_UP, "check" => check.to_owned());
+                // A series that was never touched does not exist for every recorder.
+                up.set(0);
+                up
+            },
             #[cfg(feature = "metrics")]
             outcomes: ["passed", "failed", "timed_out"].map(|outcome| {
                 let labels = [("check", check.to_owned()), ("outcome", outcome.to_owned())];
@@ -102,8 +111,14 @@ impl CheckMetrics {
         }
     }
 
-    /// A check took so long, and the dependency came up by it, or went down.
-    pub(crate) fn checked(&self, outcome: &str, took: Duration, change: Option<bool>) {
+    /// Whether the dependency can be relied on.
+    pub(crate) fn known(&self, up: bool) {
+        #[cfg(feature = "metrics")]
+        self.up.set(if up { 1 } else { 0 });
+    }
+
+    /// A check took so long.
+    pub(crate) fn checked(&self, outcome: &str, took: Duration) {
         #[cfg(feature = "metrics")]
         {
             let counter = self.outcomes.iter().find(|(name, _)| *name == outcome);
@@ -111,9 +126,6 @@ impl CheckMetrics {
                 counter.increment(1);
             }
             self.seconds.record(took);
-            if let Some(up) = change {
-                self.up.set(if up { 1 } else { 0 });
-            }
         }
     }
 }
