@@ -42,6 +42,7 @@ impl Area {
             ours,
             theirs,
             at_most,
+            ours_at_most,
         } = result;
         write!(
             out,
@@ -57,12 +58,15 @@ impl Area {
             ours.allocations, theirs.allocations
         )?;
         if let Some(most) = at_most {
-            let verdict = if result.ratio() <= *most {
-                "holds"
-            } else {
-                "FALLS SHORT"
-            };
+            let verdict = verdict(result.ratio() <= *most);
             write!(out, " | at most {most:.2}: {verdict}")?;
+        }
+        if let Some(most) = ours_at_most {
+            let verdict = verdict(ours.nanos <= *most && ours.allocations == 0.0);
+            write!(
+                out,
+                " | ours at most {most:.0} ns, 0 allocations: {verdict}"
+            )?;
         }
         writeln!(out)
     }
@@ -80,6 +84,10 @@ impl Area {
         });
         writeln!(out, "{line}")
     }
+}
+
+const fn verdict(holds: bool) -> &'static str {
+    if holds { "holds" } else { "FALLS SHORT" }
 }
 
 fn tenths(number: f64) -> f64 {

@@ -7,4 +7,4 @@ mod work;
 
 pub(crate) use self::area::{Area, Comparison, Format};
 pub(crate) use self::race::Race;
-pub(crate) use self::work::{Batches, Rounds, Threads, Work};
+pub(crate) use self::work::{Batches, InRuntime, Rounds, Threads, Work};

@@ -114,22 +114,21 @@ impl Circuit {
     // ---- calls come in ----
 
     #[inline]
-    pub(super) fn admit_closed(&self, word: Word) -> Option<Pass> {
-        (word.state() == State::Closed).then(|| self.closed_pass(word))
+    pub(super) fn closed_pass(word: Word, now: impl FnOnce() -> Tick) -> Pass {
+        Pass::new(word.generation(), word.is_timed().then(now))
     }
 
-    #[inline]
-    fn closed_pass(&self, word: Word) -> Pass {
-        Pass::new(word.generation(), word.is_timed().then(|| self.clock.now()))
-    }
-
-    pub(super) fn admit_or_reject(&self, word: Word) -> Result<Pass, Rejection> {
+    pub(super) fn admit_or_reject(
+        &self,
+        word: Word,
+        now: impl FnOnce() -> Tick,
+    ) -> Result<Pass, Rejection> {
         if matches!(word.state(), State::ForcedClosed | State::Disabled) {
             return Ok(Pass::unwatched());
         }
         let armed = self.armed.load();
         let settings = &armed.settings;
-        let now = self.clock.now();
+        let now = now();
         // Nearly all end here, without the lock.
         let refused = match self.refusal(word, settings.probes, now) {
             Some(refusal) => Err(refusal),
@@ -163,7 +162,7 @@ impl Circuit {
             return Err(refusal);
         }
         match word.state() {
-            State::Closed => return Ok(self.closed_pass(word)),
+            State::Closed => return Ok(Self::closed_pass(word, || now)),
             State::ForcedClosed | State::Disabled => return Ok(Pass::unwatched()),
             State::ForcedOpen => return Err((Reason::ForcedOpen, None)),
             State::Open => word = self.turn(trail, State::HalfOpen, Cause::OpenTimeOver),
@@ -196,17 +195,17 @@ impl Circuit {
     // ---- results come back ----
 
     #[inline]
-    pub(super) fn settle(&self, pass: &Pass, failed: bool) {
+    pub(super) fn settle(&self, pass: &Pass, failed: bool, now: impl FnOnce() -> Tick) {
         let word = self.word();
         if !failed && word.is_quiet(pass.generation()) {
             return;
         }
-        self.settle_watched(word, pass, failed, false);
+        self.settle_watched(word, pass, failed, false, now);
     }
 
     /// It was cut off when it had had what calls have: that is a failure, and slow.
     pub(super) fn settle_cut_off(&self, pass: &Pass) {
-        self.settle_watched(self.word(), pass, true, true);
+        self.settle_watched(self.word(), pass, true, true, || self.clock.now());
     }
 
     /// It ended by being dropped.
@@ -239,14 +238,21 @@ impl Circuit {
         }
     }
 
-    fn settle_watched(&self, word: Word, pass: &Pass, failed: bool, slow: bool) {
+    fn settle_watched(
+        &self,
+        word: Word,
+        pass: &Pass,
+        failed: bool,
+        slow: bool,
+        now: impl FnOnce() -> Tick,
+    ) {
         if !pass.is_watched() {
             return;
         }
         let counted = word.generation() == pass.generation()
             && match word.state() {
-                State::Closed => self.settle_call(word, pass, failed, slow),
-                State::HalfOpen => self.settle_probe(pass, failed, slow),
+                State::Closed => self.settle_call(word, pass, failed, slow, now),
+                State::HalfOpen => self.settle_probe(pass, failed, slow, now()),
                 // No pass of theirs is watched.
                 State::Open | State::ForcedOpen | State::ForcedClosed | State::Disabled => true,
             };
@@ -257,7 +263,14 @@ impl Circuit {
     }
 
     /// False if it came too late.
-    fn settle_call(&self, word: Word, pass: &Pass, failed: bool, slow: bool) -> bool {
+    fn settle_call(
+        &self,
+        word: Word,
+        pass: &Pass,
+        failed: bool,
+        slow: bool,
+        now: impl FnOnce() -> Tick,
+    ) -> bool {
         let generation = pass.generation();
         let mut tripped = None;
         if word.is_windowed() {
@@ -271,7 +284,7 @@ impl Circuit {
                 }
             };
             if let Some(history) = history {
-                tripped = self.record(history, pass, failed, slow);
+                tripped = self.record(history, pass, failed, slow, now);
             }
         }
         if failed {
@@ -291,11 +304,18 @@ impl Circuit {
 
     /// Why the window opens the breaker now, if it does.
     #[inline]
-    fn record(&self, history: &History, pass: &Pass, failed: bool, slow: bool) -> Option<Cause> {
+    fn record(
+        &self,
+        history: &History,
+        pass: &Pass,
+        failed: bool,
+        slow: bool,
+        now: impl FnOnce() -> Tick,
+    ) -> Option<Cause> {
         let slow_after = self.slow_after.load(Ordering::Relaxed);
         let watches_slow = slow_after < NEVER;
         let now = if history.is_timed() || (watches_slow && pass.started().is_some()) {
-            self.clock.now()
+            now()
         } else {
             Tick::ZERO
         };
@@ -349,10 +369,10 @@ impl Circuit {
 
     /// False if it came too late.
     #[cold]
-    fn settle_probe(&self, pass: &Pass, failed: bool, slow: bool) -> bool {
+    fn settle_probe(&self, pass: &Pass, failed: bool, slow: bool, now: Tick) -> bool {
         let armed = self.armed.load();
         let slow_after = armed.slow_after();
-        let slow = slow || pass.is_slow(slow_after, self.clock.now());
+        let slow = slow || pass.is_slow(slow_after, now);
         self.exclusively(|trail| {
             let word = self.word();
             if word.generation() != pass.generation() {

@@ -1,9 +1,12 @@
 use std::borrow::Borrow;
 use std::fmt;
 
-use super::Breaker;
+use pm_core::Tick;
+
+use super::circuit::Circuit;
 use super::pass::Pass;
 use super::word::Word;
+use super::{Breaker, State};
 use crate::{Outcome, Rejection};
 
 /// Leave to make one call, and the way to say how it ended.
@@ -31,19 +34,34 @@ impl<B: Borrow<Breaker>> Permit<B> {
     /// If the breaker is open, or half open with all of its probes under way.
     #[inline]
     pub fn try_acquire(breaker: B) -> Result<Self, Rejection> {
+        Self::try_acquire_at(breaker, |breaker| breaker.circuit().clock().now())
+    }
+
+    /// The same for who has looked at the breaker's clock already, or will.
+    #[inline]
+    pub(crate) fn try_acquire_at(
+        breaker: B,
+        now: impl FnOnce(&Breaker) -> Tick,
+    ) -> Result<Self, Rejection> {
         let circuit = breaker.borrow().circuit();
         let word = circuit.word();
         // Two returns, so that this one does not pass through what the other one may hold: that is
         // half of what a call costs.
-        if let Some(pass) = circuit.admit_closed(word) {
+        if word.state() == State::Closed {
+            let pass = Circuit::closed_pass(word, || now(breaker.borrow()));
             return Ok(Self { breaker, pass });
         }
-        Self::admit_or_reject(breaker, word)
+        Self::admit_or_reject(breaker, word, now)
     }
 
     #[cold]
-    fn admit_or_reject(breaker: B, word: Word) -> Result<Self, Rejection> {
-        let pass = breaker.borrow().circuit().admit_or_reject(word)?;
+    fn admit_or_reject(
+        breaker: B,
+        word: Word,
+        now: impl FnOnce(&Breaker) -> Tick,
+    ) -> Result<Self, Rejection> {
+        let lent = breaker.borrow();
+        let pass = lent.circuit().admit_or_reject(word, || now(lent))?;
         Ok(Self { breaker, pass })
     }
 
@@ -64,12 +82,19 @@ impl<B: Borrow<Breaker>> Permit<B> {
     /// Says what the result of the call says. It counts unless the breaker has changed since; then
     /// that is [counted](super::BreakerStats::ignored), and changes nothing.
     #[inline]
-    pub fn settle(mut self, outcome: Outcome) {
+    pub fn settle(self, outcome: Outcome) {
+        self.settle_at(outcome, |breaker| breaker.circuit().clock().now());
+    }
+
+    /// The same for who has looked at the breaker's clock already, or will.
+    #[inline]
+    pub(crate) fn settle_at(mut self, outcome: Outcome, now: impl FnOnce(&Breaker) -> Tick) {
         let pass = self.pass.take();
-        let circuit = self.breaker.borrow().circuit();
+        let breaker = self.breaker.borrow();
+        let (circuit, now) = (breaker.circuit(), || now(breaker));
         match outcome {
-            Outcome::Success => circuit.settle(&pass, false),
-            Outcome::Failure | Outcome::Retryable { .. } => circuit.settle(&pass, true),
+            Outcome::Success => circuit.settle(&pass, false, now),
+            Outcome::Failure | Outcome::Retryable { .. } => circuit.settle(&pass, true, now),
             Outcome::Ignored => circuit.settle_inconclusive(&pass),
         }
     }

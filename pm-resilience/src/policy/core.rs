@@ -9,6 +9,7 @@ use pm_core::Tick;
 use pm_core::clock::Sleep;
 
 use super::hold::Hold;
+use super::moment::Moment;
 use crate::breaker::Permit;
 use crate::slow_log::Operation;
 use crate::timeout::Timed;
@@ -85,12 +86,15 @@ where
         mut make: impl FnMut(Option<Duration>) -> F,
     ) -> Poll<Result<T, Error<E>>> {
         let mut this = self.project();
-        let result = loop {
+        let clock = &this.hold.clock;
+        let (result, moment) = loop {
+            // Whoever wants to know the time here wants the same: before an attempt, or behind it.
+            let moment = Moment::of(clock);
             match this.state.as_mut().project() {
                 StateProj::Begun => {
                     *this.deadline = earlier(*this.deadline, Deadline::current());
                     if this.hold.slow_log.is_some() {
-                        *this.began = Some(this.hold.clock.now());
+                        *this.began = Some(moment.now());
                     }
                     if let Some(retry) = &this.hold.retry {
                         retry.begin();
@@ -112,7 +116,7 @@ where
                     let (outcome, result) = match result {
                         Ok(result) => {
                             let outcome = this.hold.classify.classify(result.as_ref());
-                            permit.settle(outcome);
+                            permit.settle_at(outcome, |_| moment.now());
                             (outcome, result.map_err(Error::Inner))
                         }
                         Err(timed_out) => {
@@ -129,7 +133,9 @@ where
                         let decision = retry.decide(*this.attempt, outcome, *this.deadline);
                         decision.ok().map(|again| retry.clock().sleep_until(again))
                     });
-                    let Some(sleep) = again else { break result };
+                    let Some(sleep) = again else {
+                        break (result, moment);
+                    };
                     this.state.set(State::Waiting { sleep });
                     continue;
                 }
@@ -137,19 +143,17 @@ where
             }
 
             let mut after = this.hold.timeout.of(task.class);
-            let now = this.deadline.map(|_| this.hold.clock.now());
             let left = this
                 .deadline
-                .zip(now)
-                .map(|(deadline, now)| deadline.remaining(now));
+                .map(|deadline| deadline.remaining(moment.now()));
             if left.is_some_and(|left| left.is_zero()) {
                 let name = Arc::clone(&this.hold.name);
                 let passed = Rejection::new(name, Pattern::Deadline, Reason::DeadlinePassed);
-                break Err(passed.into());
+                break (Err(passed.into()), moment);
             }
-            let mut permit = match Permit::try_acquire(this.hold.clone()) {
+            let mut permit = match Permit::try_acquire_at(this.hold.clone(), |_| moment.now()) {
                 Ok(permit) => permit,
-                Err(rejection) => break Err(rejection.into()),
+                Err(rejection) => break (Err(rejection.into()), moment),
             };
             let curtailed = left.is_some_and(|left| left < after);
             if let Some(left) = left.filter(|_| curtailed) {
@@ -166,7 +170,7 @@ where
         };
         this.state.set(State::Done);
         if let Some((log, began)) = this.hold.slow_log.as_ref().zip(*this.began) {
-            let took = this.hold.clock.now().saturating_duration_since(began);
+            let took = moment.now().saturating_duration_since(began);
             let operation = Operation::new(task.operation, task.class, took);
             let breaker = this.hold.breaker.state();
             log.note(&operation.attempt(*this.attempt).breaker(breaker));

@@ -50,6 +50,7 @@ mod core;
 mod handle;
 mod hold;
 mod layer;
+mod moment;
 mod service;
 mod stale;
 
