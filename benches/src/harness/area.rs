@@ -21,8 +21,19 @@ pub(crate) enum Format {
     Lines,
 }
 
-impl Area {
-    pub(crate) fn run(&self, format: Format, out: &mut impl Write) -> io::Result<()> {
+/// An area of whatever kind.
+pub(crate) trait Run {
+    fn name(&self) -> &'static str;
+
+    fn run(&self, format: Format, out: &mut dyn Write) -> io::Result<()>;
+}
+
+impl Run for Area {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn run(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
         for comparison in self.comparisons {
             for result in (comparison.race)().run() {
                 match format {
@@ -34,8 +45,10 @@ impl Area {
         }
         Ok(())
     }
+}
 
-    fn line(&self, what: &str, result: &Result, out: &mut impl Write) -> io::Result<()> {
+impl Area {
+    fn line(&self, what: &str, result: &Result, out: &mut dyn Write) -> io::Result<()> {
         let Result {
             peer,
             version,
@@ -71,7 +84,7 @@ impl Area {
         writeln!(out)
     }
 
-    fn json(&self, what: &str, result: &Result, out: &mut impl Write) -> io::Result<()> {
+    fn json(&self, what: &str, result: &Result, out: &mut dyn Write) -> io::Result<()> {
         let line = serde_json::json!({
             "area": self.name,
             "what": what,

@@ -238,6 +238,8 @@ impl Circuit {
         }
     }
 
+    // Out of the way of those that end above.
+    #[inline(never)]
     fn settle_watched(
         &self,
         word: Word,

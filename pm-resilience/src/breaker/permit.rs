@@ -55,6 +55,7 @@ impl<B: Borrow<Breaker>> Permit<B> {
     }
 
     #[cold]
+    #[inline(never)]
     fn admit_or_reject(
         breaker: B,
         word: Word,
