@@ -114,7 +114,12 @@ impl Circuit {
     // ---- calls come in ----
 
     #[inline]
-    pub(super) fn closed_pass(word: Word, now: impl FnOnce() -> Tick) -> Pass {
+    pub(super) fn admit_closed(&self, word: Word, now: impl FnOnce() -> Tick) -> Option<Pass> {
+        (word.state() == State::Closed).then(|| Self::closed_pass(word, now))
+    }
+
+    #[inline]
+    fn closed_pass(word: Word, now: impl FnOnce() -> Tick) -> Pass {
         Pass::new(word.generation(), word.is_timed().then(now))
     }
 

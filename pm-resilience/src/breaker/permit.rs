@@ -3,10 +3,9 @@ use std::fmt;
 
 use pm_core::Tick;
 
-use super::circuit::Circuit;
+use super::Breaker;
 use super::pass::Pass;
 use super::word::Word;
-use super::{Breaker, State};
 use crate::{Outcome, Rejection};
 
 /// Leave to make one call, and the way to say how it ended.
@@ -34,28 +33,26 @@ impl<B: Borrow<Breaker>> Permit<B> {
     /// If the breaker is open, or half open with all of its probes under way.
     #[inline]
     pub fn try_acquire(breaker: B) -> Result<Self, Rejection> {
-        Self::try_acquire_at(breaker, |breaker| breaker.circuit().clock().now())
+        Self::try_acquire_at(breaker, Breaker::now)
     }
 
     /// The same for who has looked at the breaker's clock already, or will.
     #[inline]
     pub(crate) fn try_acquire_at(
         breaker: B,
-        now: impl FnOnce(&Breaker) -> Tick,
+        now: impl Fn(&Breaker) -> Tick + Copy,
     ) -> Result<Self, Rejection> {
         let circuit = breaker.borrow().circuit();
         let word = circuit.word();
         // Two returns, so that this one does not pass through what the other one may hold: that is
         // half of what a call costs.
-        if word.state() == State::Closed {
-            let pass = Circuit::closed_pass(word, || now(breaker.borrow()));
+        if let Some(pass) = circuit.admit_closed(word, || now(breaker.borrow())) {
             return Ok(Self { breaker, pass });
         }
         Self::admit_or_reject(breaker, word, now)
     }
 
     #[cold]
-    #[inline(never)]
     fn admit_or_reject(
         breaker: B,
         word: Word,
@@ -84,7 +81,7 @@ impl<B: Borrow<Breaker>> Permit<B> {
     /// that is [counted](super::BreakerStats::ignored), and changes nothing.
     #[inline]
     pub fn settle(self, outcome: Outcome) {
-        self.settle_at(outcome, |breaker| breaker.circuit().clock().now());
+        self.settle_at(outcome, Breaker::now);
     }
 
     /// The same for who has looked at the breaker's clock already, or will.
