@@ -1,5 +1,5 @@
 //! Letting requests in, or answering that there is too much to do: the server's side of
-//! [`Bulkhead`], [`Limit`](crate::Limit) and [`Shed`](crate::Shed).
+//! [`Bulkhead`], [`Limit`] and [`Shed`].
 //!
 //! | layer | lets in | reads from the request |
 //! | --- | --- | --- |

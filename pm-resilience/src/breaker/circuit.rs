@@ -114,26 +114,22 @@ impl Circuit {
     // ---- calls come in ----
 
     #[inline]
-    pub(super) fn admit_closed(&self, word: Word, now: impl FnOnce() -> Tick) -> Option<Pass> {
-        (word.state() == State::Closed).then(|| Self::closed_pass(word, now))
+    pub(super) fn admit_closed(&self, word: Word) -> Option<Pass> {
+        (word.state() == State::Closed).then(|| self.closed_pass(word))
     }
 
     #[inline]
-    fn closed_pass(word: Word, now: impl FnOnce() -> Tick) -> Pass {
-        Pass::new(word.generation(), word.is_timed().then(now))
+    fn closed_pass(&self, word: Word) -> Pass {
+        Pass::new(word.generation(), word.is_timed().then(|| self.clock.now()))
     }
 
-    pub(super) fn admit_or_reject(
-        &self,
-        word: Word,
-        now: impl FnOnce() -> Tick,
-    ) -> Result<Pass, Rejection> {
+    pub(super) fn admit_or_reject(&self, word: Word) -> Result<Pass, Rejection> {
         if matches!(word.state(), State::ForcedClosed | State::Disabled) {
             return Ok(Pass::unwatched());
         }
         let armed = self.armed.load();
         let settings = &armed.settings;
-        let now = now();
+        let now = self.clock.now();
         // Nearly all end here, without the lock.
         let refused = match self.refusal(word, settings.probes, now) {
             Some(refusal) => Err(refusal),
@@ -167,7 +163,7 @@ impl Circuit {
             return Err(refusal);
         }
         match word.state() {
-            State::Closed => return Ok(Self::closed_pass(word, || now)),
+            State::Closed => return Ok(self.closed_pass(word)),
             State::ForcedClosed | State::Disabled => return Ok(Pass::unwatched()),
             State::ForcedOpen => return Err((Reason::ForcedOpen, None)),
             State::Open => word = self.turn(trail, State::HalfOpen, Cause::OpenTimeOver),
@@ -200,17 +196,17 @@ impl Circuit {
     // ---- results come back ----
 
     #[inline]
-    pub(super) fn settle(&self, pass: &Pass, failed: bool, now: impl FnOnce() -> Tick) {
+    pub(super) fn settle(&self, pass: &Pass, failed: bool) {
         let word = self.word();
         if !failed && word.is_quiet(pass.generation()) {
             return;
         }
-        self.settle_watched(word, pass, failed, false, now);
+        self.settle_watched(word, pass, failed, false);
     }
 
     /// It was cut off when it had had what calls have: that is a failure, and slow.
     pub(super) fn settle_cut_off(&self, pass: &Pass) {
-        self.settle_watched(self.word(), pass, true, true, || self.clock.now());
+        self.settle_watched(self.word(), pass, true, true);
     }
 
     /// It ended by being dropped.
@@ -243,23 +239,14 @@ impl Circuit {
         }
     }
 
-    // Out of the way of those that end above.
-    #[inline(never)]
-    fn settle_watched(
-        &self,
-        word: Word,
-        pass: &Pass,
-        failed: bool,
-        slow: bool,
-        now: impl FnOnce() -> Tick,
-    ) {
+    fn settle_watched(&self, word: Word, pass: &Pass, failed: bool, slow: bool) {
         if !pass.is_watched() {
             return;
         }
         let counted = word.generation() == pass.generation()
             && match word.state() {
-                State::Closed => self.settle_call(word, pass, failed, slow, now),
-                State::HalfOpen => self.settle_probe(pass, failed, slow, now()),
+                State::Closed => self.settle_call(word, pass, failed, slow),
+                State::HalfOpen => self.settle_probe(pass, failed, slow),
                 // No pass of theirs is watched.
                 State::Open | State::ForcedOpen | State::ForcedClosed | State::Disabled => true,
             };
@@ -270,14 +257,7 @@ impl Circuit {
     }
 
     /// False if it came too late.
-    fn settle_call(
-        &self,
-        word: Word,
-        pass: &Pass,
-        failed: bool,
-        slow: bool,
-        now: impl FnOnce() -> Tick,
-    ) -> bool {
+    fn settle_call(&self, word: Word, pass: &Pass, failed: bool, slow: bool) -> bool {
         let generation = pass.generation();
         let mut tripped = None;
         if word.is_windowed() {
@@ -291,7 +271,7 @@ impl Circuit {
                 }
             };
             if let Some(history) = history {
-                tripped = self.record(history, pass, failed, slow, now);
+                tripped = self.record(history, pass, failed, slow);
             }
         }
         if failed {
@@ -311,18 +291,11 @@ impl Circuit {
 
     /// Why the window opens the breaker now, if it does.
     #[inline]
-    fn record(
-        &self,
-        history: &History,
-        pass: &Pass,
-        failed: bool,
-        slow: bool,
-        now: impl FnOnce() -> Tick,
-    ) -> Option<Cause> {
+    fn record(&self, history: &History, pass: &Pass, failed: bool, slow: bool) -> Option<Cause> {
         let slow_after = self.slow_after.load(Ordering::Relaxed);
         let watches_slow = slow_after < NEVER;
         let now = if history.is_timed() || (watches_slow && pass.started().is_some()) {
-            now()
+            self.clock.now()
         } else {
             Tick::ZERO
         };
@@ -376,10 +349,10 @@ impl Circuit {
 
     /// False if it came too late.
     #[cold]
-    fn settle_probe(&self, pass: &Pass, failed: bool, slow: bool, now: Tick) -> bool {
+    fn settle_probe(&self, pass: &Pass, failed: bool, slow: bool) -> bool {
         let armed = self.armed.load();
         let slow_after = armed.slow_after();
-        let slow = slow || pass.is_slow(slow_after, now);
+        let slow = slow || pass.is_slow(slow_after, self.clock.now());
         self.exclusively(|trail| {
             let word = self.word();
             if word.generation() != pass.generation() {

@@ -1,8 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use pm_core::Clock;
 use pm_core::reload::InvalidSetting;
-use pm_core::{Clock, Tick};
 
 use super::circuit::Circuit;
 use super::{BreakerSettings, BreakerStats, Changes, Permit, State};
@@ -159,10 +159,6 @@ impl Breaker {
     /// If a setting is not valid; the error names the field, and nothing is changed.
     pub fn reload(&self, settings: BreakerSettings) -> Result<(), InvalidSetting> {
         self.0.reload(settings)
-    }
-
-    pub(super) fn now(&self) -> Tick {
-        self.0.clock().now()
     }
 
     #[inline]

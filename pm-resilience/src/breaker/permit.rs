@@ -1,8 +1,6 @@
 use std::borrow::Borrow;
 use std::fmt;
 
-use pm_core::Tick;
-
 use super::Breaker;
 use super::pass::Pass;
 use super::word::Word;
@@ -33,33 +31,19 @@ impl<B: Borrow<Breaker>> Permit<B> {
     /// If the breaker is open, or half open with all of its probes under way.
     #[inline]
     pub fn try_acquire(breaker: B) -> Result<Self, Rejection> {
-        Self::try_acquire_at(breaker, Breaker::now)
-    }
-
-    /// The same for who has looked at the breaker's clock already, or will.
-    #[inline]
-    pub(crate) fn try_acquire_at(
-        breaker: B,
-        now: impl Fn(&Breaker) -> Tick + Copy,
-    ) -> Result<Self, Rejection> {
         let circuit = breaker.borrow().circuit();
         let word = circuit.word();
         // Two returns, so that this one does not pass through what the other one may hold: that is
         // half of what a call costs.
-        if let Some(pass) = circuit.admit_closed(word, || now(breaker.borrow())) {
+        if let Some(pass) = circuit.admit_closed(word) {
             return Ok(Self { breaker, pass });
         }
-        Self::admit_or_reject(breaker, word, now)
+        Self::admit_or_reject(breaker, word)
     }
 
     #[cold]
-    fn admit_or_reject(
-        breaker: B,
-        word: Word,
-        now: impl FnOnce(&Breaker) -> Tick,
-    ) -> Result<Self, Rejection> {
-        let lent = breaker.borrow();
-        let pass = lent.circuit().admit_or_reject(word, || now(lent))?;
+    fn admit_or_reject(breaker: B, word: Word) -> Result<Self, Rejection> {
+        let pass = breaker.borrow().circuit().admit_or_reject(word)?;
         Ok(Self { breaker, pass })
     }
 
@@ -80,19 +64,12 @@ impl<B: Borrow<Breaker>> Permit<B> {
     /// Says what the result of the call says. It counts unless the breaker has changed since; then
     /// that is [counted](super::BreakerStats::ignored), and changes nothing.
     #[inline]
-    pub fn settle(self, outcome: Outcome) {
-        self.settle_at(outcome, Breaker::now);
-    }
-
-    /// The same for who has looked at the breaker's clock already, or will.
-    #[inline]
-    pub(crate) fn settle_at(mut self, outcome: Outcome, now: impl FnOnce(&Breaker) -> Tick) {
+    pub fn settle(mut self, outcome: Outcome) {
         let pass = self.pass.take();
-        let breaker = self.breaker.borrow();
-        let (circuit, now) = (breaker.circuit(), || now(breaker));
+        let circuit = self.breaker.borrow().circuit();
         match outcome {
-            Outcome::Success => circuit.settle(&pass, false, now),
-            Outcome::Failure | Outcome::Retryable { .. } => circuit.settle(&pass, true, now),
+            Outcome::Success => circuit.settle(&pass, false),
+            Outcome::Failure | Outcome::Retryable { .. } => circuit.settle(&pass, true),
             Outcome::Ignored => circuit.settle_inconclusive(&pass),
         }
     }

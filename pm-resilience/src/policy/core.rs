@@ -116,7 +116,7 @@ where
                     let (outcome, result) = match result {
                         Ok(result) => {
                             let outcome = this.hold.classify.classify(result.as_ref());
-                            permit.settle_at(outcome, |_| moment.now());
+                            permit.settle(outcome);
                             (outcome, result.map_err(Error::Inner))
                         }
                         Err(timed_out) => {
@@ -151,7 +151,7 @@ where
                 let passed = Rejection::new(name, Pattern::Deadline, Reason::DeadlinePassed);
                 break (Err(passed.into()), moment);
             }
-            let mut permit = match Permit::try_acquire_at(this.hold.clone(), |_| moment.now()) {
+            let mut permit = match Permit::try_acquire(this.hold.clone()) {
                 Ok(permit) => permit,
                 Err(rejection) => break (Err(rejection.into()), moment),
             };
