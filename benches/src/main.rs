@@ -1,5 +1,6 @@
 //! Ours, and what a user would pick instead, in one process and in turn. See the README.
 
+mod breaker_traps;
 mod harness;
 mod ratelimit;
 mod resilience;
@@ -7,10 +8,10 @@ mod resilience;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use crate::harness::{Area, Format};
+use crate::harness::{Format, Run};
 
 /// All there is, in the order in which it is run.
-const AREAS: &[Area] = &[ratelimit::AREA, resilience::AREA];
+const AREAS: &[&dyn Run] = &[&ratelimit::AREA, &resilience::AREA, &breaker_traps::AREA];
 
 fn main() -> ExitCode {
     let mut format = Format::Lines;
@@ -18,9 +19,9 @@ fn main() -> ExitCode {
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--json" => format = Format::Json,
-            name if AREAS.iter().any(|area| area.name == name) => wanted.push(argument),
+            name if AREAS.iter().any(|area| area.name() == name) => wanted.push(argument),
             _ => {
-                let names: Vec<_> = AREAS.iter().map(|area| area.name).collect();
+                let names: Vec<_> = AREAS.iter().map(|area| area.name()).collect();
                 let mut err = io::stderr().lock();
                 // If this cannot be written, the exit code still says it.
                 let _ = writeln!(err, "usage: benches [--json] [{}]...", names.join("|"));
@@ -30,10 +31,10 @@ fn main() -> ExitCode {
     }
     let areas = AREAS
         .iter()
-        .filter(|area| wanted.is_empty() || wanted.iter().any(|name| name == area.name));
+        .filter(|area| wanted.is_empty() || wanted.iter().any(|name| name == area.name()));
     for area in areas {
         if let Err(error) = area.run(format, &mut io::stdout().lock()) {
-            let _ = writeln!(io::stderr().lock(), "{}: {error}", area.name);
+            let _ = writeln!(io::stderr().lock(), "{}: {error}", area.name());
             return ExitCode::FAILURE;
         }
     }

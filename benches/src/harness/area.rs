@@ -21,8 +21,19 @@ pub(crate) enum Format {
     Lines,
 }
 
-impl Area {
-    pub(crate) fn run(&self, format: Format, out: &mut impl Write) -> io::Result<()> {
+/// An area of whatever kind.
+pub(crate) trait Run {
+    fn name(&self) -> &'static str;
+
+    fn run(&self, format: Format, out: &mut dyn Write) -> io::Result<()>;
+}
+
+impl Run for Area {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn run(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
         for comparison in self.comparisons {
             for result in (comparison.race)().run() {
                 match format {
@@ -34,14 +45,17 @@ impl Area {
         }
         Ok(())
     }
+}
 
-    fn line(&self, what: &str, result: &Result, out: &mut impl Write) -> io::Result<()> {
+impl Area {
+    fn line(&self, what: &str, result: &Result, out: &mut dyn Write) -> io::Result<()> {
         let Result {
             peer,
             version,
             ours,
             theirs,
             at_most,
+            ours_at_most,
         } = result;
         write!(
             out,
@@ -57,17 +71,20 @@ impl Area {
             ours.allocations, theirs.allocations
         )?;
         if let Some(most) = at_most {
-            let verdict = if result.ratio() <= *most {
-                "holds"
-            } else {
-                "FALLS SHORT"
-            };
+            let verdict = verdict(result.ratio() <= *most);
             write!(out, " | at most {most:.2}: {verdict}")?;
+        }
+        if let Some(most) = ours_at_most {
+            let verdict = verdict(ours.nanos <= *most && ours.allocations == 0.0);
+            write!(
+                out,
+                " | ours at most {most:.0} ns, 0 allocations: {verdict}"
+            )?;
         }
         writeln!(out)
     }
 
-    fn json(&self, what: &str, result: &Result, out: &mut impl Write) -> io::Result<()> {
+    fn json(&self, what: &str, result: &Result, out: &mut dyn Write) -> io::Result<()> {
         let line = serde_json::json!({
             "area": self.name,
             "what": what,
@@ -80,6 +97,10 @@ impl Area {
         });
         writeln!(out, "{line}")
     }
+}
+
+const fn verdict(holds: bool) -> &'static str {
+    if holds { "holds" } else { "FALLS SHORT" }
 }
 
 fn tenths(number: f64) -> f64 {

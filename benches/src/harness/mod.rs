@@ -3,8 +3,10 @@
 mod area;
 mod lock;
 mod race;
+mod traps;
 mod work;
 
-pub(crate) use self::area::{Area, Comparison, Format};
+pub(crate) use self::area::{Area, Comparison, Format, Run};
 pub(crate) use self::race::Race;
-pub(crate) use self::work::{Batches, Rounds, Threads, Work};
+pub(crate) use self::traps::{Peer, Trap, Traps};
+pub(crate) use self::work::{Batches, InRuntime, Rounds, Threads, Work};

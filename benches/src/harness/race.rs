@@ -7,6 +7,7 @@ const RUNS: usize = 11;
 /// Ours and its peers, which take turns, so that whatever else the machine does hits all of them.
 pub(crate) struct Race {
     ours: Box<dyn Work>,
+    ours_at_most: Option<f64>,
     peers: Vec<Peer>,
 }
 
@@ -31,12 +32,15 @@ pub(crate) struct Result {
     pub(crate) theirs: Cost,
     /// The ratio that we want to stay under.
     pub(crate) at_most: Option<f64>,
+    /// The nanoseconds that we want to stay under, without allocating anything.
+    pub(crate) ours_at_most: Option<f64>,
 }
 
 impl Race {
     pub(crate) fn new(ours: impl Work + 'static) -> Self {
         Self {
             ours: Box::new(ours),
+            ours_at_most: None,
             peers: Vec::new(),
         }
     }
@@ -56,6 +60,12 @@ impl Race {
         if let Some(peer) = self.peers.last_mut() {
             peer.at_most = Some(ratio);
         }
+        self
+    }
+
+    /// Ours is to take at most so many nanoseconds, and to allocate nothing.
+    pub(crate) const fn ours_at_most(mut self, nanos: f64) -> Self {
+        self.ours_at_most = Some(nanos);
         self
     }
 
@@ -88,6 +98,7 @@ impl Race {
                     allocations: peer.work.allocations(),
                 },
                 at_most: peer.at_most,
+                ours_at_most: self.ours_at_most,
             })
             .collect()
     }

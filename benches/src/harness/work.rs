@@ -2,6 +2,7 @@ use std::hint::black_box;
 use std::sync::Barrier;
 
 use pm_core::Clock;
+use tokio::runtime::{Builder, Runtime};
 
 /// Calls that allocations are counted over.
 const COUNTED: u64 = 1_000;
@@ -36,6 +37,12 @@ pub(crate) struct Threads<F> {
     count: u64,
     next: u64,
     call: F,
+}
+
+/// Work inside of a tokio runtime, which whoever makes a timer wants.
+pub(crate) struct InRuntime<W> {
+    runtime: Runtime,
+    work: W,
 }
 
 impl<T, F: FnMut(u64) -> T> Rounds<F> {
@@ -167,6 +174,28 @@ impl<T, F: Fn(u64) -> T + Sync> Work for Threads<F> {
             }
         });
         info.count_total as f64 / COUNTED as f64
+    }
+}
+
+impl<W: Work> InRuntime<W> {
+    pub(crate) fn new(work: W) -> Self {
+        let runtime = Builder::new_current_thread().enable_time().build();
+        Self {
+            runtime: runtime.expect("a machine that can have a runtime"),
+            work,
+        }
+    }
+}
+
+impl<W: Work> Work for InRuntime<W> {
+    fn run(&mut self) -> f64 {
+        let _entered = self.runtime.enter();
+        self.work.run()
+    }
+
+    fn allocations(&mut self) -> f64 {
+        let _entered = self.runtime.enter();
+        self.work.allocations()
     }
 }
 

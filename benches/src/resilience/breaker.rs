@@ -2,22 +2,20 @@
 //!
 //! Rows of a handle guard a future that is given; rows of a layer guard a service.
 
-use std::convert::Infallible;
-use std::future::{Ready, ready};
 use std::time::Duration;
 
 use failsafe::futures::CircuitBreaker;
 use failsafe::{backoff, failure_policy};
-use futures_util::FutureExt;
+use pm_core::Clock;
 use pm_resilience::breaker::{Breaker, BreakerLayer, BreakerSettings};
 use pm_resilience::{Error, Outcome};
 use recloser::{AsyncRecloser, Recloser};
 use tower::{Layer, Service, service_fn};
 use tower_resilience_circuitbreaker::{CircuitBreakerConfigBuilder, CircuitBreakerLayer};
 
-use crate::harness::{Race, Rounds, Threads, Work};
+use super::{CALLS, answer, at_once, calls};
+use crate::harness::{Race, Rounds, Threads};
 
-const CALLS: u64 = 1 << 20;
 const OPEN_FOR: Duration = Duration::from_secs(30);
 
 pub(super) fn consecutive() -> Race {
@@ -36,7 +34,7 @@ pub(super) fn consecutive() -> Race {
 
 pub(super) fn consecutive_layer() -> Race {
     let peer = CircuitBreakerLayer::builder().consecutive_failures(5);
-    Race::new(calls(ours(settings())))
+    Race::new(calls(layered(breaker(settings()))))
         .against("tower-resilience-circuitbreaker", calls(theirs(peer)))
 }
 
@@ -56,7 +54,8 @@ pub(super) fn rate() -> Race {
 
 pub(super) fn rate_layer() -> Race {
     let peer = CircuitBreakerLayer::builder().sliding_window_size(100);
-    Race::new(calls(ours(rates()))).against("tower-resilience-circuitbreaker", calls(theirs(peer)))
+    Race::new(calls(layered(breaker(rates()))))
+        .against("tower-resilience-circuitbreaker", calls(theirs(peer)))
 }
 
 pub(super) fn slow_call() -> Race {
@@ -66,14 +65,23 @@ pub(super) fn slow_call() -> Race {
         .sliding_window_size(100)
         .slow_call_duration_threshold(second)
         .slow_call_rate_threshold(0.5);
-    Race::new(calls(ours(settings)))
+    // As ours is on the counter wherever it has to look at a clock, twice for each call here.
+    let counted = breaker(settings).with_clock(Clock::counter());
+    Race::new(calls(layered(counted)))
         .against("tower-resilience-circuitbreaker", calls(theirs(peer)))
         .at_most(0.3)
 }
 
 pub(super) fn on_two_threads() -> Race {
     let (ours, recloser, failsafe) = (breaker(settings()), recloser(), failsafe_consecutive());
+    let alone = ours.clone();
     Race::new(Threads::new(2, CALLS, move |round| guarded(&ours, round)))
+        // The same breaker on one thread: what it costs to share it.
+        .against(
+            "pm-resilience",
+            Threads::new(1, CALLS, move |round| guarded(&alone, round)),
+        )
+        .at_most(1.3)
         .against(
             "recloser",
             Threads::new(2, CALLS, move |round| reclosed(&recloser, round)),
@@ -144,14 +152,10 @@ fn safe(breaker: &impl CircuitBreaker, round: u64) -> u64 {
     at_once(breaker.call(answer(round)))
 }
 
-fn answer(round: u64) -> Ready<Result<u64, Infallible>> {
-    ready(Ok(round))
-}
-
-fn ours(
-    settings: BreakerSettings,
+fn layered(
+    breaker: Breaker,
 ) -> impl Service<u64, Response = u64, Error: std::fmt::Debug> + 'static {
-    BreakerLayer::new(breaker(settings)).layer(service_fn(answer))
+    BreakerLayer::new(breaker).layer(service_fn(answer))
 }
 
 fn theirs(
@@ -161,22 +165,4 @@ fn theirs(
     layer
         .expect("a valid configuration")
         .layer_fn(service_fn(answer))
-}
-
-fn calls<S>(mut service: S) -> impl Work
-where
-    S: Service<u64, Response = u64, Error: std::fmt::Debug>,
-{
-    Rounds::new(CALLS, move |round| {
-        let ready = std::future::poll_fn(|cx| service.poll_ready(cx)).now_or_never();
-        ready.expect("it is ready").expect("it is well");
-        at_once(service.call(round))
-    })
-}
-
-fn at_once<E: std::fmt::Debug>(call: impl Future<Output = Result<u64, E>>) -> u64 {
-    let answer = call
-        .now_or_never()
-        .expect("nothing in it has to be waited for");
-    answer.expect("the breaker is closed")
 }

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
 use pm_core::Clock;
 use pm_core::reload::InvalidSetting;
 
@@ -17,7 +17,8 @@ pub struct Budget(Arc<Shared>);
 
 struct Shared {
     word: Word,
-    settings: ArcSwap<BudgetSettings>,
+    /// The bits of [`BudgetSettings`]: every call reads them.
+    settings: AtomicU64,
     clock: Clock,
 }
 
@@ -62,7 +63,7 @@ impl Budget {
     fn build(settings: BudgetSettings, clock: Clock) -> Self {
         Self(Arc::new(Shared {
             word: Word::new(millis(&clock)),
-            settings: ArcSwap::from_pointee(settings),
+            settings: AtomicU64::new(settings.bits()),
             clock,
         }))
     }
@@ -93,7 +94,7 @@ impl Budget {
     /// The settings as they are now.
     #[must_use]
     pub fn settings(&self) -> BudgetSettings {
-        **self.0.settings.load()
+        BudgetSettings::from_bits(self.0.settings.load(Ordering::Relaxed))
     }
 
     /// Changes the settings. What was saved up stays, up to the new reserve.
@@ -103,13 +104,14 @@ impl Budget {
     /// If a setting is not valid; the error names it, and nothing has changed.
     pub fn reload(&self, settings: BudgetSettings) -> Result<(), InvalidSetting> {
         settings.check()?;
-        self.0.settings.store(Arc::new(settings));
+        let bits = settings.bits();
+        self.0.settings.store(bits, Ordering::Relaxed);
         self.0.word.truncate(self.terms());
         Ok(())
     }
 
     fn terms(&self) -> Terms {
-        Terms::from(&**self.0.settings.load())
+        Terms::from(&self.settings())
     }
 }
 

@@ -18,6 +18,19 @@ pub struct BudgetSettings {
 impl BudgetSettings {
     pub(super) const MOST: u32 = 1_000;
 
+    /// Settings that are valid, in one word: what is read with every call is read in one step.
+    pub(super) const fn bits(self) -> u64 {
+        (self.percent as u64) << 48 | (self.floor_per_second as u64) << 32 | self.reserve as u64
+    }
+
+    pub(super) const fn from_bits(bits: u64) -> Self {
+        Self {
+            percent: (bits >> 48) as u32,
+            floor_per_second: (bits >> 32) as u32 & 0xffff,
+            reserve: bits as u32,
+        }
+    }
+
     /// The defaults: 20 %, 10 each second, at most 100 saved up.
     #[must_use]
     pub const fn new() -> Self {
@@ -72,5 +85,25 @@ impl BudgetSettings {
 impl Default for BudgetSettings {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn valid_settings_survive_being_one_word() {
+        for (percent, floor_per_second, reserve) in
+            [(0, 0, 1), (20, 10, 100), (1_000, 1_000, 100_000)]
+        {
+            let settings = BudgetSettings {
+                percent,
+                floor_per_second,
+                reserve,
+            };
+            settings.check().expect("valid");
+            assert_eq!(BudgetSettings::from_bits(settings.bits()), settings);
+        }
     }
 }

@@ -9,6 +9,7 @@ use pm_core::Tick;
 use pm_core::clock::Sleep;
 
 use super::hold::Hold;
+use super::moment::Moment;
 use crate::breaker::{Permit, Until};
 use crate::bulkhead::{self, Acquire};
 use crate::limit;
@@ -94,7 +95,9 @@ where
     ) -> Poll<Result<U::Response, Error<E>>> {
         let mut this = self.project();
         let parts = this.hold.parts();
-        let result = loop {
+        let (result, moment) = loop {
+            // Whoever wants to know the time here wants the same: before an attempt, or behind it.
+            let moment = Moment::of(&parts.clock);
             let mut begins = false;
             let mut place = None;
             match this.state.as_mut().project() {
@@ -102,12 +105,12 @@ where
                     begins = true;
                     *this.deadline = earlier(*this.deadline, Deadline::current());
                     if parts.slow_log.is_some() {
-                        *this.began = Some(parts.clock.now());
+                        *this.began = Some(moment.now());
                     }
                 }
                 StateProj::Queued { acquire } => match ready!(Pin::new(acquire).poll(cx)) {
                     Ok(permit) => place = Some(permit),
-                    Err(rejection) => break Err(rejection.into()),
+                    Err(rejection) => break (Err(rejection.into()), moment),
                 },
                 StateProj::Waiting { sleep } => ready!(sleep.poll(cx)),
                 StateProj::Attempting {
@@ -146,7 +149,9 @@ where
                         let decision = retry.decide(*this.attempt, outcome, *this.deadline);
                         decision.ok().map(|again| retry.clock().sleep_until(again))
                     });
-                    let Some(sleep) = again else { break result };
+                    let Some(sleep) = again else {
+                        break (result, moment);
+                    };
                     this.state.set(State::Waiting { sleep });
                     continue;
                 }
@@ -154,20 +159,18 @@ where
             }
 
             let mut after = parts.timeout.of(task.class);
-            let now = this.deadline.map(|_| parts.clock.now());
             let left = this
                 .deadline
-                .zip(now)
-                .map(|(deadline, now)| deadline.remaining(now));
+                .map(|deadline| deadline.remaining(moment.now()));
             if left.is_some_and(|left| left.is_zero()) {
                 let name = Arc::clone(&parts.name);
                 let passed = Rejection::new(name, Pattern::Deadline, Reason::DeadlinePassed);
-                break Err(passed.into());
+                break (Err(passed.into()), moment);
             }
             if begins {
                 match parts.admit(task.priority) {
                     Ok(admitted) => *this.admitted = admitted,
-                    Err(rejection) => break Err(rejection.into()),
+                    Err(rejection) => break (Err(rejection.into()), moment),
                 }
                 if let Some(retry) = &parts.retry {
                     retry.begin();
@@ -175,7 +178,7 @@ where
             }
             let mut permit = match Permit::try_acquire(this.hold.clone()) {
                 Ok(permit) => permit,
-                Err(rejection) => break Err(rejection.into()),
+                Err(rejection) => break (Err(rejection.into()), moment),
             };
             if let (Some(bulkhead), None) = (&parts.bulkhead, &place) {
                 place = bulkhead.look();
@@ -203,7 +206,7 @@ where
         this.state.set(State::Done);
         *this.admitted = None;
         if let Some((log, began)) = parts.slow_log.as_ref().zip(*this.began) {
-            let took = parts.clock.now().saturating_duration_since(began);
+            let took = moment.now().saturating_duration_since(began);
             let operation = Operation::new(task.operation, task.class, took);
             let breaker = parts.breaker.state();
             log.note(&operation.attempt(*this.attempt).breaker(breaker));

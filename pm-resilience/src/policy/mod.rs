@@ -54,6 +54,7 @@ mod core;
 mod handle;
 mod hold;
 mod layer;
+mod moment;
 mod service;
 mod settings;
 mod stale;

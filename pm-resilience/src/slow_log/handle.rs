@@ -1,9 +1,9 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use pm_core::reload::InvalidSetting;
 use pm_core::{Clock, Context};
 
@@ -20,7 +20,9 @@ pub struct SlowLog(Arc<Shared>);
 
 struct Shared {
     name: Arc<str>,
-    settings: ArcSwap<SlowLogSettings>,
+    /// Nanoseconds from which on an operation is slow: every operation reads it.
+    threshold: AtomicU64,
+    lines_per_second: AtomicU32,
     clock: Clock,
     lines: Lines,
     left_out: AtomicU64,
@@ -44,15 +46,15 @@ impl SlowLog {
     /// A log of its own by another clock.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
-        let settings = self.settings();
-        Self::build(Arc::clone(&self.0.name), settings, clock)
+        Self::build(Arc::clone(&self.0.name), self.settings(), clock)
     }
 
     fn build(name: Arc<str>, settings: SlowLogSettings, clock: Clock) -> Self {
         Self(Arc::new(Shared {
             metrics: SlowLogMetrics::new(&name),
             name,
-            settings: ArcSwap::from_pointee(settings),
+            threshold: AtomicU64::new(nanos(settings.threshold)),
+            lines_per_second: AtomicU32::new(settings.lines_per_second),
             clock,
             lines: Lines::default(),
             left_out: AtomicU64::new(0),
@@ -61,12 +63,15 @@ impl SlowLog {
 
     /// Tells of an operation that has ended; one that was not slow costs a comparison.
     pub fn note(&self, operation: &Operation) {
-        let settings = self.0.settings.load();
-        if operation.took < settings.threshold {
-            return;
+        if nanos(operation.took) >= self.0.threshold.load(Ordering::Relaxed) {
+            self.tell(operation);
         }
+    }
+
+    #[cold]
+    fn tell(&self, operation: &Operation) {
         self.0.metrics.slow();
-        if !self.may_write(settings.lines_per_second) {
+        if !self.may_write(self.0.lines_per_second.load(Ordering::Relaxed)) {
             self.0.left_out.fetch_add(1, Ordering::Relaxed);
             return;
         }
@@ -96,7 +101,10 @@ impl SlowLog {
     /// The settings as they are now.
     #[must_use]
     pub fn settings(&self) -> SlowLogSettings {
-        **self.0.settings.load()
+        SlowLogSettings {
+            threshold: Duration::from_nanos(self.0.threshold.load(Ordering::Relaxed)),
+            lines_per_second: self.0.lines_per_second.load(Ordering::Relaxed),
+        }
     }
 
     /// Changes the settings, for operations that end from now on.
@@ -106,7 +114,13 @@ impl SlowLog {
     /// If a setting is not valid; the error names it, and nothing has changed.
     pub fn reload(&self, settings: SlowLogSettings) -> Result<(), InvalidSetting> {
         settings.check()?;
-        self.0.settings.store(Arc::new(settings));
+        let shared = &self.0;
+        shared
+            .threshold
+            .store(nanos(settings.threshold), Ordering::Relaxed);
+        shared
+            .lines_per_second
+            .store(settings.lines_per_second, Ordering::Relaxed);
         Ok(())
     }
 
@@ -120,11 +134,16 @@ impl SlowLog {
     }
 }
 
+/// What nanoseconds cannot say takes longer than any operation.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl fmt::Debug for SlowLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SlowLog")
             .field("name", &self.0.name)
-            .field("settings", &self.0.settings.load())
+            .field("settings", &self.settings())
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -19,6 +20,8 @@ pub struct Timeout(Arc<Shared>);
 struct Shared {
     name: Arc<str>,
     settings: ArcSwap<Timeouts>,
+    /// Of reads, writes and batches once more, in nanoseconds: every call wants one of them.
+    limits: [AtomicU64; 3],
     clock: Clock,
 }
 
@@ -43,6 +46,7 @@ impl Timeout {
     fn build(name: Arc<str>, settings: Timeouts, clock: Clock) -> Self {
         Self(Arc::new(Shared {
             name,
+            limits: limits(&settings).map(AtomicU64::new),
             settings: ArcSwap::from_pointee(settings),
             clock,
         }))
@@ -55,15 +59,24 @@ impl Timeout {
     }
 
     /// The time that a call of this class has.
+    #[inline]
     #[must_use]
     pub fn of(&self, class: Class) -> Duration {
-        self.0.settings.load().of(class)
+        let [read, write, batch] = &self.0.limits;
+        let limit = match class {
+            Class::Read => read,
+            Class::Write => write,
+            Class::Batch => batch,
+            Class::Custom(_) => return self.0.settings.load().of(class),
+        };
+        Duration::from_nanos(limit.load(Ordering::Relaxed))
     }
 
     /// Waits for `inner` for as long as its class may take, then drops it.
     ///
-    /// Allocates nothing, and nothing but the settings is read if `inner` is ready at once.
+    /// Allocates nothing, and nothing but its time is read if `inner` is ready at once.
     /// Cancel-safe if `inner` is.
+    #[inline]
     pub fn run<F: Future>(&self, class: Class, inner: F) -> Run<F> {
         let clock = self.0.clock.clone();
         Run::new(Timed::new(inner, class, self.of(class), clock))
@@ -88,9 +101,17 @@ impl Timeout {
     /// If a setting is not valid; the error names it, and nothing has changed.
     pub fn reload(&self, settings: Timeouts) -> Result<(), InvalidSetting> {
         settings.check()?;
+        for (limit, nanos) in self.0.limits.iter().zip(limits(&settings)) {
+            limit.store(nanos, Ordering::Relaxed);
+        }
         self.0.settings.store(Arc::new(settings));
         Ok(())
     }
+}
+
+fn limits(settings: &Timeouts) -> [u64; 3] {
+    [settings.read, settings.write, settings.batch]
+        .map(|time| u64::try_from(time.as_nanos()).expect("checked to be at most a day"))
 }
 
 impl fmt::Debug for Timeout {
