@@ -22,8 +22,24 @@ pub(crate) enum Format {
 }
 
 impl Area {
-    pub(crate) fn run(&self, format: Format, out: &mut impl Write) -> io::Result<()> {
+    /// Whether this is what it is called, or what one of its comparisons is.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.name == name || self.comparisons.iter().any(|one| one.what == name)
+    }
+
+    /// The comparisons that are wanted, by their name or by that of the area; without names, all.
+    pub(crate) fn run(
+        &self,
+        wanted: &[String],
+        format: Format,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        let names = |name: &str| wanted.iter().any(|wanted| wanted == name);
+        let all = wanted.is_empty() || names(self.name);
         for comparison in self.comparisons {
+            if !all && !names(comparison.what) {
+                continue;
+            }
             for result in (comparison.race)().run() {
                 match format {
                     Format::Json => self.json(comparison.what, &result, out)?,
