@@ -382,8 +382,9 @@ impl Table {
     fn address(&self, charge: &Charge, term: &Term) -> Address<'_> {
         let id = charge.bucket().as_u128();
         let (high, low) = ((id >> 64) as u64, id as u64);
-        // Half of a digest would do for each, as it is; ids that were numbered by hand would not.
-        let spread = (high ^ low).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // Where it is, half of a digest tells: the half that is there first, so that memory can be asked for it
+        // while the other half is still worked out. Ids that were numbered by hand are spread.
+        let spread = low.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let tag = (low ^ high.rotate_left(32)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let shard = &self.shards[scaled((spread >> 32) as u32, self.shards.len())];
         Address {
@@ -397,6 +398,11 @@ impl Table {
 }
 
 impl Found<'_> {
+    #[cfg(all(test, not(pm_loom)))]
+    pub(super) const fn has_place(&self) -> bool {
+        self.at.is_some()
+    }
+
     #[inline]
     pub(super) fn has_room_for(&self, charge: &Charge, now: Tick) -> bool {
         self.term.gcra.has_room(self.word, now, charge.cost())

@@ -262,6 +262,22 @@ fn a_refusal_changes_no_bucket_bit_for_bit() {
 }
 
 #[test]
+fn a_newcomer_leaves_those_who_are_full_again_their_places_while_there_are_unused_ones() {
+    // Each drove out the one before, who then had to be brought in again, under the lock.
+    let store = MemoryStore::bounded(1);
+    let places = store.table.places() as u64;
+    let quota = Quota::per_second(1_000);
+    let later = |number: u64| Tick::from_nanos((number + 1) * 1_000_000_000);
+    for number in 0..places {
+        let _ = take(&store, charge(number, quota, 1), later(number));
+    }
+    for number in 0..places {
+        let found = store.table.find(&charge(number, quota, 1), later(places));
+        assert!(found.has_place(), "{number}");
+    }
+}
+
+#[test]
 fn a_take_lost_in_the_middle_puts_back_exactly_what_was_there() {
     // The same bucket twice: each fits alone, the second is found out only while taking.
     let store = MemoryStore::bounded(64);
