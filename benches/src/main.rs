@@ -19,21 +19,24 @@ fn main() -> ExitCode {
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--json" => format = Format::Json,
-            name if AREAS.iter().any(|area| area.name() == name) => wanted.push(argument),
+            name if AREAS.iter().any(|area| area.has(name)) => wanted.push(argument),
             _ => {
                 let names: Vec<_> = AREAS.iter().map(|area| area.name()).collect();
                 let mut err = io::stderr().lock();
                 // If this cannot be written, the exit code still says it.
-                let _ = writeln!(err, "usage: benches [--json] [{}]...", names.join("|"));
+                let _ = writeln!(
+                    err,
+                    "usage: benches [--json] [{}|<what>]...",
+                    names.join("|")
+                );
                 return ExitCode::from(2);
             }
         }
     }
-    let areas = AREAS
-        .iter()
-        .filter(|area| wanted.is_empty() || wanted.iter().any(|name| name == area.name()));
-    for area in areas {
-        if let Err(error) = area.run(format, &mut io::stdout().lock()) {
+    let wanted_of =
+        |area: &&&dyn Run| wanted.is_empty() || wanted.iter().any(|name| area.has(name));
+    for area in AREAS.iter().filter(wanted_of) {
+        if let Err(error) = area.run(&wanted, format, &mut io::stdout().lock()) {
             let _ = writeln!(io::stderr().lock(), "{}: {error}", area.name());
             return ExitCode::FAILURE;
         }

@@ -94,6 +94,21 @@ impl Charge {
         self
     }
 
+    /// The charge of a rule, of the bucket that one subject has by it, so many times as expensive.
+    #[inline]
+    pub(crate) const fn of_subject(self, digest: u128, times: u32) -> Self {
+        Self {
+            bucket: BucketId(self.bucket.0.wrapping_add(digest)),
+            cost: self.cost.saturating_mul(times),
+            ..self
+        }
+    }
+
+    /// The same charge under another quota that the ceiling has been set for.
+    pub(crate) const fn with_role(self, quota: Quota) -> Self {
+        Self { quota, ..self }
+    }
+
     /// The same charge under another quota, which is its ceiling, too.
     pub(crate) const fn with_quota(self, quota: Quota) -> Self {
         Self {

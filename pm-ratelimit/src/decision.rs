@@ -185,6 +185,19 @@ impl Decision {
         }
     }
 
+    /// A decision on one charge, which is put together in place: to move room for eight takes longer than
+    /// to decide.
+    #[inline]
+    pub(crate) fn on_one(admitted: bool, outcome: Outcome) -> Self {
+        let mut decision = Self {
+            admitted,
+            degraded: false,
+            outcomes: ArrayVec::new_const(),
+        };
+        decision.outcomes.push(outcome);
+        decision
+    }
+
     /// The same decision, marked as one that a fallback made because the store could not.
     pub fn with_degraded(mut self) -> Self {
         self.degraded = true;

@@ -265,12 +265,14 @@ impl Field {
             self.write(b", ");
         }
         self.write(b"\"");
-        for byte in name.as_str().bytes() {
-            if matches!(byte, b'"' | b'\\') {
-                self.write(b"\\");
-            }
-            self.write(&[byte]);
+        let mut rest = name.as_str().as_bytes();
+        let special = |byte: &u8| matches!(byte, b'"' | b'\\');
+        while let Some(at) = rest.iter().position(special) {
+            self.write(&rest[..at]);
+            self.write(&[b'\\', rest[at]]);
+            rest = &rest[at + 1..];
         }
+        self.write(rest);
         self.write(b"\"");
     }
 

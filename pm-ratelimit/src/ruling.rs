@@ -1,30 +1,21 @@
 use std::time::Duration;
 
-use arrayvec::ArrayVec;
-
 use crate::rules::{Compiled, Picks, RuleSet};
 use crate::telemetry::{Counters, Result as Counted};
 use crate::{
-    Allowed, Charges, Decision, Error, Mode, Never, OnFailure, Outcome, PolicyName, Quota, Refused,
-    Verdict,
+    Allowed, Decision, Error, Mode, Never, OnFailure, Outcome, PolicyName, Quota, Refused, Verdict,
 };
 
 /// What was decided on a request, by which rules, of which version.
 #[derive(Debug)]
 pub(crate) struct Ruling<'a> {
     rules: &'a RuleSet,
+    picks: &'a Picks,
     admitted: bool,
     /// The store did not answer, or its fallback may not.
     failed: bool,
-    results: ArrayVec<Ruled, { Charges::MAX }>,
-}
-
-/// One rule's part in it.
-#[derive(Clone, Copy, Debug)]
-struct Ruled {
-    rule: u16,
-    quota: Quota,
-    outcome: Outcome,
+    /// In the order of the picks; none if the store did not answer.
+    outcomes: &'a [Outcome],
 }
 
 /// One enforced rule's part in a ruling, for those who render it.
@@ -39,28 +30,16 @@ impl<'a> Ruling<'a> {
     #[inline]
     pub(crate) fn new(
         rules: &'a RuleSet,
-        picks: &Picks,
-        decision: Result<&Decision, &Error>,
+        picks: &'a Picks,
+        decision: Result<&'a Decision, &Error>,
     ) -> Self {
-        let mut results = ArrayVec::new();
-        if let Ok(decision) = decision {
-            results = (picks.rules.iter().zip(picks.charges.as_slice()))
-                .zip(decision.outcomes())
-                .map(|((pick, charge), outcome)| Ruled {
-                    rule: pick.rule,
-                    quota: *charge.quota(),
-                    outcome: *outcome,
-                })
-                .collect();
-        }
+        let outcomes = decision.map_or(&[][..], Decision::outcomes);
         Self {
             admitted: admits(rules, picks, decision),
-            failed: match decision {
-                Ok(decision) => decision.outcomes().iter().any(Outcome::is_closed),
-                Err(_) => true,
-            },
+            failed: decision.is_err() || outcomes.iter().any(Outcome::is_closed),
             rules,
-            results,
+            picks,
+            outcomes,
         }
     }
 
@@ -74,12 +53,12 @@ impl<'a> Ruling<'a> {
 
     /// The rules that have a say, with what is known of their buckets.
     pub(crate) fn parts(&self) -> impl Iterator<Item = Part<'_>> + Clone {
-        self.results
-            .iter()
-            .map(|ruled| Part {
-                rule: self.rules.rule(ruled.rule),
-                quota: &ruled.quota,
-                outcome: &ruled.outcome,
+        (self.picks.rules.iter().zip(self.picks.charges.as_slice()))
+            .zip(self.outcomes)
+            .map(|((pick, charge), outcome)| Part {
+                rule: self.rules.rule(pick.rule),
+                quota: charge.quota(),
+                outcome,
             })
             .filter(|part| !part.rule.shadow && part.outcome.is_known())
     }

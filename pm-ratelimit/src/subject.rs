@@ -1,5 +1,5 @@
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use pm_core::{ClientIp, Identity};
 
@@ -45,10 +45,14 @@ enum Roles<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Who<'a> {
     ApiKey(&'a str),
-    ClientV4(Ipv4Addr),
-    ClientV6([u8; 8]),
+    ClientV4(u32),
+    /// The network.
+    ClientV6(u64),
     Connection(u64),
-    Custom { kind: &'a str, value: &'a str },
+    Custom {
+        kind: &'a str,
+        value: &'a str,
+    },
     Everyone,
     User(User<'a>),
 }
@@ -222,56 +226,11 @@ impl Who<'_> {
     #[inline]
     fn client(client: ClientIp) -> Self {
         match client.addr() {
-            IpAddr::V4(v4) => Self::ClientV4(v4),
+            IpAddr::V4(v4) => Self::ClientV4(v4.to_bits()),
             IpAddr::V6(v6) => match embedded_v4(v6) {
-                Some(v4) => Self::ClientV4(v4),
-                None => {
-                    let [network @ .., _, _, _, _, _, _, _, _] = v6.octets();
-                    Self::ClientV6(network)
-                }
+                Some(v4) => Self::ClientV4(v4.to_bits()),
+                None => Self::ClientV6((v6.to_bits() >> 64) as u64),
             },
-        }
-    }
-
-    /// Hands out the subject in pieces that, put together, no other subject has.
-    #[inline]
-    pub(crate) fn canonical(&self, mut write: impl FnMut(&[u8])) {
-        match *self {
-            Self::ApiKey(key) => {
-                write(b"k");
-                write(key.as_bytes());
-            }
-            Self::ClientV4(addr) => {
-                let [a, b, c, d] = addr.octets();
-                write(&[b'4', a, b, c, d]);
-            }
-            Self::ClientV6([a, b, c, d, e, f, g, h]) => write(&[b'6', a, b, c, d, e, f, g, h]),
-            Self::Connection(number) => {
-                let [a, b, c, d, e, f, g, h] = number.to_le_bytes();
-                write(&[b'c', a, b, c, d, e, f, g, h]);
-            }
-            Self::Custom { kind, value } => {
-                write(b"x");
-                // What comes before another text is preceded by its length, so that no other two
-                // texts join to the same.
-                write(&(kind.len() as u64).to_le_bytes());
-                write(kind.as_bytes());
-                write(value.as_bytes());
-            }
-            Self::Everyone => write(b"e"),
-            Self::User(User { tenant: None, name }) => {
-                write(b"u");
-                write(name.as_bytes());
-            }
-            Self::User(User {
-                tenant: Some(tenant),
-                name,
-            }) => {
-                write(b"t");
-                write(&(tenant.len() as u64).to_le_bytes());
-                write(tenant.as_bytes());
-                write(name.as_bytes());
-            }
         }
     }
 }

@@ -25,7 +25,11 @@ pub(crate) enum Format {
 pub(crate) trait Run {
     fn name(&self) -> &'static str;
 
-    fn run(&self, format: Format, out: &mut dyn Write) -> io::Result<()>;
+    /// Whether this is what it is called, or what one of its lines is.
+    fn has(&self, name: &str) -> bool;
+
+    /// The lines that are wanted, by their name or by that of the area; without names, all.
+    fn run(&self, wanted: &[String], format: Format, out: &mut dyn Write) -> io::Result<()>;
 }
 
 impl Run for Area {
@@ -33,8 +37,17 @@ impl Run for Area {
         self.name
     }
 
-    fn run(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
+    fn has(&self, name: &str) -> bool {
+        self.name == name || self.comparisons.iter().any(|one| one.what == name)
+    }
+
+    fn run(&self, wanted: &[String], format: Format, out: &mut dyn Write) -> io::Result<()> {
+        let names = |name: &str| wanted.iter().any(|wanted| wanted == name);
+        let all = wanted.is_empty() || names(self.name);
         for comparison in self.comparisons {
+            if !all && !names(comparison.what) {
+                continue;
+            }
             for result in (comparison.race)().run() {
                 match format {
                     Format::Json => self.json(comparison.what, &result, out)?,

@@ -31,7 +31,12 @@ impl Run for Traps {
         self.name
     }
 
-    fn run(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
+    fn has(&self, name: &str) -> bool {
+        self.name == name
+    }
+
+    /// All of them: the last line is about all.
+    fn run(&self, _: &[String], format: Format, out: &mut dyn Write) -> io::Result<()> {
         let mut passed = 0;
         for trap in self.traps {
             let ours = (trap.ours)();

@@ -106,16 +106,22 @@ impl Gcra {
         })
     }
 
+    /// Whether [`take`](Self::take) would take it.
+    #[inline]
+    pub(crate) fn has_room(&self, word: u64, now: Tick, cost: u32) -> bool {
+        let debt = word.saturating_sub(now.as_nanos());
+        cost == 0 || debt.saturating_add(self.price(cost)) <= self.capacity
+    }
+
     /// What [`take`](Self::take) would answer, with what is left *without* taking.
     #[inline]
     #[must_use]
     pub fn look(&self, word: u64, now: Tick, cost: u32) -> Outcome {
         let debt = word.saturating_sub(now.as_nanos());
-        let price = self.price(cost);
-        if cost > 0 && debt.saturating_add(price) > self.capacity {
-            self.refusal(debt, price)
-        } else {
+        if self.has_room(word, now, cost) {
             self.fits(debt)
+        } else {
+            self.refusal(debt, self.price(cost))
         }
     }
 
@@ -147,6 +153,7 @@ impl Gcra {
         Outcome::fits(self.remaining(debt), debt)
     }
 
+    #[cold]
     fn refusal(&self, debt: u64, price: u64) -> Outcome {
         if price > self.capacity {
             return Outcome::never(self.remaining(debt), debt);

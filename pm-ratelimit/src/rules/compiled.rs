@@ -45,12 +45,11 @@ pub(crate) struct Compiled {
     pub(crate) metrics: RuleMetrics,
     /// `RateLimit-Policy` of the quota, which is the same on most answers.
     pub(crate) policy: HeaderValue,
-    cost: u32,
-    digest: u128,
+    /// What it charges nobody in particular: the bucket is the digest of its name, and the ceiling the
+    /// capacity of the largest quota there is.
+    charge: Charge,
     /// The largest multiplier first.
     roles: Vec<(Box<str>, Quota)>,
-    /// The capacity of the largest quota there is.
-    ceiling: u32,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +64,13 @@ struct StageRules {
 pub(crate) struct Picks {
     pub(crate) rules: ArrayVec<Pick, { Charges::MAX }>,
     pub(crate) charges: Charges,
+}
+
+/// Whose bucket a rule charges.
+#[derive(Clone, Copy)]
+struct Asked {
+    digest: u128,
+    by_user: bool,
 }
 
 /// A rule that applies.
@@ -219,27 +225,29 @@ impl RuleSet {
             cost,
             stage,
         } = *op;
-        let mut last: Option<(Who<'_>, u128)> = None;
         let winner = self.winner(stage, &target)?;
+        // Rules by the same kind of subject stand next to each other more often than not.
+        let mut last: Option<(&By, Asked)> = None;
         for number in self.always(stage).iter().copied().chain(winner) {
             let rule = self.rule(number);
-            let Some(who) = subject.who(&rule.by) else {
-                unidentified(rule);
-                continue;
+            let Asked { digest, by_user } = match last {
+                Some((by, asked)) if *by == rule.by => asked,
+                _ => {
+                    let Some(who) = subject.who(&rule.by) else {
+                        unidentified(rule);
+                        continue;
+                    };
+                    Asked {
+                        digest: keys.subject(&who),
+                        by_user: matches!(who, Who::User(_)),
+                    }
+                }
             };
-            // Rules by the same kind of subject stand next to each other more often than not.
-            let digest = match &last {
-                Some((known, digest)) if *known == who => *digest,
-                _ => keys.subject(&who),
-            };
-            last = Some((who, digest));
-            let by_user = matches!(who, Who::User(_));
-            let quota = if by_user {
-                rule.quota_for(subject)
-            } else {
-                rule.quota
-            };
-            let charge = rule.charge(digest, quota, cost);
+            last = Some((&rule.by, Asked { digest, by_user }));
+            let mut charge = rule.charge.of_subject(digest, cost);
+            if by_user && let Some((_, quota)) = rule.role_of(subject) {
+                charge = charge.with_role(*quota);
+            }
             // That there are no more than eight was checked when the rules were.
             if picks.charges.push(charge).is_ok() {
                 picks.rules.push(Pick {
@@ -283,8 +291,17 @@ impl Compiled {
             ));
         }
         let ceiling = roles.iter().map(|(_, quota)| quota.capacity()).max();
+        let mode = if rule.shadow {
+            Mode::Shadow
+        } else {
+            Mode::Enforce
+        };
+        let charge = Charge::new(BucketId::from_u128(keys.rule(&policy)), quota, cost)
+            .with_ceiling(ceiling.unwrap_or_default())
+            .with_mode(mode)
+            .with_on_failure(rule.if_store_fails);
         Ok(Self {
-            digest: keys.rule(&policy),
+            charge,
             metrics: RuleMetrics::new(&policy),
             policy: headers::policy(&policy, &quota),
             name: policy,
@@ -297,8 +314,6 @@ impl Compiled {
             priority: rule.priority,
             shadow: rule.shadow,
             on_failure: rule.if_store_fails,
-            cost,
-            ceiling: ceiling.map_or(quota.capacity(), |most| most.max(quota.capacity())),
             roles,
         })
     }
@@ -321,20 +336,6 @@ impl Compiled {
 
     pub(crate) fn role_of(&self, subject: &Subject<'_>) -> Option<&(Box<str>, Quota)> {
         self.roles.iter().find(|(role, _)| subject.has_role(role))
-    }
-
-    #[inline]
-    fn charge(&self, subject: u128, quota: Quota, cost: u32) -> Charge {
-        let bucket = BucketId::from_u128(self.digest.wrapping_add(subject));
-        let mode = if self.shadow {
-            Mode::Shadow
-        } else {
-            Mode::Enforce
-        };
-        Charge::new(bucket, quota, self.cost.saturating_mul(cost))
-            .with_ceiling(self.ceiling)
-            .with_mode(mode)
-            .with_on_failure(self.on_failure)
     }
 }
 

@@ -10,7 +10,7 @@ use arrayvec::ArrayVec;
 use async_trait::async_trait;
 use pm_core::Tick;
 
-use self::table::{Receipt, Table};
+use self::table::{Found, Receipt, Table};
 use super::RateLimitStore;
 use crate::{Charge, Charges, Decision, Error, Mode, Outcome};
 
@@ -83,53 +83,54 @@ impl MemoryStore {
     fn decide_now(&self, charges: &[Charge], now: Tick) -> Decision {
         match charges {
             [charge] if charge.mode() != Mode::Peek => match self.table.take(charge, now) {
-                Ok((outcome, _)) => Decision::admitted([outcome]),
-                Err(outcome) if charge.mode() == Mode::Shadow => Decision::admitted([outcome]),
-                Err(outcome) => Decision::refused([outcome]),
+                Ok(outcome) => Decision::on_one(true, outcome),
+                Err(outcome) => Decision::on_one(charge.mode() == Mode::Shadow, outcome),
             },
             several => self.decide_several(several, now),
         }
     }
 
     fn decide_several(&self, charges: &[Charge], now: Tick) -> Decision {
-        let mut outcomes: ArrayVec<Outcome, { Charges::MAX }> = charges
+        let found: ArrayVec<Found<'_>, { Charges::MAX }> = charges
             .iter()
-            .map(|charge| self.table.look(charge, now))
+            .map(|charge| self.table.find(charge, now))
             .collect();
-        let refused = |(charge, outcome): (&Charge, &Outcome)| {
-            charge.mode() == Mode::Enforce && !outcome.is_allowed()
-        };
-        if charges.iter().zip(&outcomes).any(refused) {
-            return Decision::refused(outcomes);
+        let both = || charges.iter().zip(&found);
+        let look = |(charge, found): (&Charge, &Found<'_>)| found.look(charge, now);
+        if both().any(|(charge, found)| {
+            charge.mode() == Mode::Enforce && !found.has_room_for(charge, now)
+        }) {
+            return Decision::refused(both().map(look));
         }
 
         // In the order of their ids, so that two decisions about the same buckets meet at the
         // first of them, where neither has anything to put back yet.
-        let mut order: ArrayVec<usize, { Charges::MAX }> = (0..charges.len()).collect();
-        order.sort_unstable_by_key(|&at| charges[at].bucket());
+        let mut order: ArrayVec<u8, { Charges::MAX }> = (0..charges.len() as u8).collect();
+        order.sort_unstable_by_key(|&at| charges[usize::from(at)].bucket());
 
         let mut receipts: ArrayVec<Receipt<'_>, { Charges::MAX }> = ArrayVec::new();
-        let looked = outcomes.clone();
-        for at in order {
-            let charge = &charges[at];
-            if charge.mode() == Mode::Peek {
-                continue;
-            }
-            match self.table.take(charge, now) {
-                Ok((outcome, receipt)) => {
-                    outcomes[at] = outcome;
-                    receipts.extend(receipt);
+        let mut outcomes = [Outcome::unknown(); Charges::MAX];
+        for at in order.into_iter().map(usize::from) {
+            let (charge, found) = (&charges[at], &found[at]);
+            outcomes[at] = if charge.mode() == Mode::Peek {
+                found.look(charge, now)
+            } else {
+                match self.table.take_found(found, charge, now) {
+                    Ok((outcome, receipt)) => {
+                        receipts.extend(receipt);
+                        outcome
+                    }
+                    Err(outcome) if charge.mode() == Mode::Shadow => outcome,
+                    Err(outcome) => {
+                        self.put_back(receipts);
+                        let mut looked: ArrayVec<_, { Charges::MAX }> = both().map(look).collect();
+                        looked[at] = outcome;
+                        return Decision::refused(looked);
+                    }
                 }
-                Err(outcome) if charge.mode() == Mode::Shadow => outcomes[at] = outcome,
-                Err(outcome) => {
-                    outcomes = looked;
-                    outcomes[at] = outcome;
-                    self.put_back(receipts);
-                    return Decision::refused(outcomes);
-                }
-            }
+            };
         }
-        Decision::admitted(outcomes)
+        Decision::admitted(outcomes.into_iter().take(charges.len()))
     }
 
     /// The last taken first, so that a bucket that was charged twice is as it was before.

@@ -35,6 +35,7 @@ use self::address::Address;
 pub(super) use self::receipt::Receipt;
 use self::shard::{LOCKED, PLACES, Place, Shard, TAG};
 use super::terms::{Term, Terms};
+use crate::algorithm::Taken;
 use crate::sync::Ordering;
 use crate::{Charge, Mode, Outcome};
 
@@ -46,6 +47,30 @@ pub(super) struct Table {
     terms: Terms,
     strayed: Counter,
     overflowed: Counter,
+}
+
+/// A bucket that a charge was found to be of.
+pub(super) struct Found<'a> {
+    /// Where its word was read from; `None` if it has to be looked for again.
+    at: Option<At<'a>>,
+    /// Under the quota of the charge.
+    word: u64,
+    address: Address<'a>,
+    term: Term,
+}
+
+/// A place, and how often buckets of its shard had been converted before its word was read.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    place: Place<'a>,
+    conversions: u64,
+}
+
+/// A charge of a word.
+struct Swapped {
+    before: u64,
+    after: u64,
+    outcome: Outcome,
 }
 
 /// The outcome of a charge, with a receipt if something was taken.
@@ -82,25 +107,47 @@ impl Table {
         self.overflowed.load(Ordering::Relaxed)
     }
 
-    /// What the charge would be answered, without taking anything. Only a peek leaves a bucket that
-    /// is under another quota as it is.
-    pub(super) fn look(&self, charge: &Charge, now: Tick) -> Outcome {
+    /// The bucket of the charge, without taking anything. Only a peek leaves a bucket that is under another
+    /// quota as it is.
+    #[inline]
+    pub(super) fn find(&self, charge: &Charge, now: Tick) -> Found<'_> {
         let term = self.terms.of(charge);
         let address = self.address(charge, &term);
-        let word = address
-            .find()
-            .and_then(|place| self.read(&address, place, &term, charge.mode(), now))
-            .unwrap_or_else(|| {
-                let beginning = address.beginning(now);
-                if beginning > 0 {
-                    self.overflowed.fetch_add(1, Ordering::Relaxed);
-                }
-                beginning
-            });
-        term.gcra.look(word, now, charge.cost())
+        if let Some(place) = address.find() {
+            let conversions = address.shard.conversions.load(Ordering::Acquire);
+            let word = place.word.load(Ordering::Acquire);
+            if word != LOCKED && place.mark.load(Ordering::Relaxed) == address.mark {
+                return Found {
+                    at: Some(At { place, conversions }),
+                    word,
+                    address,
+                    term,
+                };
+            }
+            if let Some(word) = self.read(&address, place, &term, charge.mode(), now) {
+                return Found {
+                    at: None,
+                    word,
+                    address,
+                    term,
+                };
+            }
+        }
+        let beginning = address.beginning(now);
+        if beginning > 0 {
+            self.overflowed.fetch_add(1, Ordering::Relaxed);
+        }
+        Found {
+            at: None,
+            word: beginning,
+            address,
+            term,
+        }
     }
 
-    /// The bucket's word under the quota of the charge; `None` if it has left the place.
+    /// The word, under the quota of the charge, of a bucket that is changing hands or under another quota;
+    /// `None` if it has left the place.
+    #[cold]
     fn read(
         &self,
         address: &Address<'_>,
@@ -109,12 +156,7 @@ impl Table {
         mode: Mode,
         now: Tick,
     ) -> Option<u64> {
-        let word = place.word.load(Ordering::Acquire);
-        let mark = place.mark.load(Ordering::Relaxed);
-        if word != LOCKED && mark == address.mark {
-            return Some(word);
-        }
-        // Rare, and a word that is being converted is worth waiting for.
+        // A word that is being converted is worth waiting for.
         let _guard = address.shard.lock();
         let word = place.word.load(Ordering::Acquire);
         let mark = place.mark.load(Ordering::Relaxed);
@@ -131,53 +173,104 @@ impl Table {
         }
     }
 
-    /// Takes the charge, giving its bucket a place if it has none.
+    /// Takes the charge, giving its bucket a place if it has none. It is not to be put back.
     #[inline]
-    pub(super) fn take(&self, charge: &Charge, now: Tick) -> Answer<'_> {
+    pub(super) fn take(&self, charge: &Charge, now: Tick) -> Result<Outcome, Outcome> {
         let term = self.terms.of(charge);
         let address = self.address(charge, &term);
-        loop {
-            if let Some(taken) = address
-                .find()
-                .and_then(|place| self.charge(&address, place, &term, charge.cost(), now))
-            {
-                return taken;
+        if let Some(place) = address.find() {
+            let word = place.word.load(Ordering::Acquire);
+            if let Some(swapped) = self.swap(&address, place, &term, word, charge.cost(), now) {
+                return swapped.map(|swapped| swapped.outcome);
             }
-            if let Some(taken) = self.bring_in(&address, &term, charge.cost(), now) {
+        }
+        self.take_at(&address, &term, charge.cost(), now)
+            .map(|(outcome, _)| outcome)
+    }
+
+    /// The same for one that was found before, with a receipt.
+    #[inline]
+    pub(super) fn take_found<'a>(
+        &'a self,
+        found: &Found<'a>,
+        charge: &Charge,
+        now: Tick,
+    ) -> Answer<'a> {
+        let Found {
+            at,
+            word,
+            address,
+            term,
+        } = found;
+        if let Some(at) = at
+            && let Some(swapped) = self.swap(address, at.place, term, *word, charge.cost(), now)
+        {
+            return swapped.map(|swapped| swapped.with_receipt(address, *at));
+        }
+        self.take_at(address, term, charge.cost(), now)
+    }
+
+    /// The same for one that may have any place, or none.
+    #[cold]
+    fn take_at<'a>(
+        &'a self,
+        address: &Address<'a>,
+        term: &Term,
+        cost: u32,
+        now: Tick,
+    ) -> Answer<'a> {
+        loop {
+            if let Some(place) = address.find() {
+                let conversions = address.shard.conversions.load(Ordering::Acquire);
+                let word = place.word.load(Ordering::Acquire);
+                if let Some(swapped) = self.swap(address, place, term, word, cost, now) {
+                    let at = At { place, conversions };
+                    return swapped.map(|swapped| swapped.with_receipt(address, at));
+                }
+            }
+            if let Some(taken) = self.bring_in(address, term, cost, now) {
                 return taken;
             }
         }
     }
 
-    /// Charges the bucket at `place`; `None` if it is no longer there, or under another quota.
+    /// Charges the bucket at `place`, whose word was `before` a moment ago; `None` if it is no longer
+    /// there, or under another quota.
     #[inline]
-    fn charge<'a>(
+    fn swap(
         &self,
-        address: &Address<'a>,
-        place: Place<'a>,
+        address: &Address<'_>,
+        place: Place<'_>,
         term: &Term,
+        mut before: u64,
         cost: u32,
         now: Tick,
-    ) -> Option<Answer<'a>> {
-        let conversions = address.shard.conversions.load(Ordering::Acquire);
-        let mut before = place.word.load(Ordering::Acquire);
+    ) -> Option<Result<Swapped, Outcome>> {
         loop {
             if before == LOCKED || place.mark.load(Ordering::Relaxed) != address.mark {
                 return None;
             }
-            let taken = match term.gcra.take(before, now, cost) {
-                Ok(taken) if taken.word == before => return Some(Ok((taken.outcome, None))),
+            let Taken {
+                word: after,
+                outcome,
+            } = match term.gcra.take(before, now, cost) {
                 Ok(taken) => taken,
                 Err(refused) => return Some(Err(refused)),
             };
-            let after = taken.word;
+            let swapped = Swapped {
+                before,
+                after,
+                outcome,
+            };
+            if after == before {
+                return Some(Ok(swapped));
+            }
             match place
                 .word
                 .compare_exchange(before, after, Ordering::AcqRel, Ordering::Acquire)
             {
                 Ok(_) if place.mark.load(Ordering::Relaxed) == address.mark => {
-                    let receipt = address.receipt(place, before, after, conversions);
-                    return Some(Ok((taken.outcome, Some(receipt))));
+                    return Some(Ok(swapped));
                 }
                 Ok(_) => {
                     self.strayed.fetch_add(1, Ordering::Relaxed);
@@ -228,13 +321,13 @@ impl Table {
         };
         let after = taken.word;
         let conversions = address.shard.conversions.load(Ordering::Relaxed);
-        let free = address.places().find_map(|place| {
-            let before = place.free_up(address.mark, now)?;
-            place.word.store(after, Ordering::Release);
-            Some(address.receipt(place, before.max(beginning), after, conversions))
-        });
-        Some(match free {
-            Some(receipt) => Ok((taken.outcome, Some(receipt))),
+        Some(match address.move_in(now) {
+            Some((place, before)) => {
+                place.word.store(after, Ordering::Release);
+                let before = before.max(beginning);
+                let receipt = address.receipt(place, before, after, conversions);
+                Ok((taken.outcome, Some(receipt)))
+            }
             None => self.share(address, term, cost, now),
         })
     }
@@ -289,8 +382,9 @@ impl Table {
     fn address(&self, charge: &Charge, term: &Term) -> Address<'_> {
         let id = charge.bucket().as_u128();
         let (high, low) = ((id >> 64) as u64, id as u64);
-        // Half of a digest would do for each, as it is; ids that were numbered by hand would not.
-        let spread = (high ^ low).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // Where it is, half of a digest tells: the half that is there first, so that memory can be asked for it
+        // while the other half is still worked out. Ids that were numbered by hand are spread.
+        let spread = low.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let tag = (low ^ high.rotate_left(32)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let shard = &self.shards[scaled((spread >> 32) as u32, self.shards.len())];
         Address {
@@ -300,6 +394,42 @@ impl Table {
             mark: (tag & TAG).max(!TAG + 1) | u64::from(term.number),
             shared: &shard.shared[scaled((tag >> 32) as u32, shard.shared.len())],
         }
+    }
+}
+
+impl Found<'_> {
+    #[cfg(all(test, not(pm_loom)))]
+    pub(super) const fn has_place(&self) -> bool {
+        self.at.is_some()
+    }
+
+    #[inline]
+    pub(super) fn has_room_for(&self, charge: &Charge, now: Tick) -> bool {
+        self.term.gcra.has_room(self.word, now, charge.cost())
+    }
+
+    /// What the charge would be answered, without taking anything.
+    #[inline]
+    pub(super) fn look(&self, charge: &Charge, now: Tick) -> Outcome {
+        self.term.gcra.look(self.word, now, charge.cost())
+    }
+}
+
+impl Swapped {
+    #[inline]
+    fn with_receipt<'a>(
+        self,
+        address: &Address<'a>,
+        At { place, conversions }: At<'a>,
+    ) -> (Outcome, Option<Receipt<'a>>) {
+        let Self {
+            before,
+            after,
+            outcome,
+        } = self;
+        let taken = after != before;
+        let receipt = taken.then(|| address.receipt(place, before, after, conversions));
+        (outcome, receipt)
     }
 }
 

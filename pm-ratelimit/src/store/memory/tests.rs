@@ -10,6 +10,16 @@ use crate::algorithm::Gcra;
 use crate::store::conformance::Fixture;
 use crate::{BucketId, Quota};
 
+fn look(store: &MemoryStore, charge: Charge, now: Tick) -> Outcome {
+    store.table.find(&charge, now).look(&charge, now)
+}
+
+/// Takes a charge that fits.
+fn take(store: &MemoryStore, charge: Charge, now: Tick) -> (Outcome, Option<Receipt<'_>>) {
+    let found = store.table.find(&charge, now);
+    (store.table.take_found(&found, &charge, now)).expect("it fits")
+}
+
 struct Memory {
     store: Arc<MemoryStore>,
     clock: Clock,
@@ -237,7 +247,7 @@ fn a_refusal_changes_no_bucket_bit_for_bit() {
     }
     let words = || {
         (0..8)
-            .map(|number| store.table.look(&charge(number, quota, 0), at(9)))
+            .map(|number| look(&store, charge(number, quota, 0), at(9)))
             .collect::<Vec<_>>()
     };
     let before = words();
@@ -249,6 +259,22 @@ fn a_refusal_changes_no_bucket_bit_for_bit() {
     let alone = charge(3, quota, 9);
     assert!(!store.decide_now(&[alone], at(9)).is_admitted());
     assert_eq!(words(), before);
+}
+
+#[test]
+fn a_newcomer_leaves_those_who_are_full_again_their_places_while_there_are_unused_ones() {
+    // Each drove out the one before, who then had to be brought in again, under the lock.
+    let store = MemoryStore::bounded(1);
+    let places = store.table.places() as u64;
+    let quota = Quota::per_second(1_000);
+    let later = |number: u64| Tick::from_nanos((number + 1) * 1_000_000_000);
+    for number in 0..places {
+        let _ = take(&store, charge(number, quota, 1), later(number));
+    }
+    for number in 0..places {
+        let found = store.table.find(&charge(number, quota, 1), later(places));
+        assert!(found.has_place(), "{number}");
+    }
 }
 
 #[test]
@@ -265,7 +291,7 @@ fn a_take_lost_in_the_middle_puts_back_exactly_what_was_there() {
     }
     let words = || {
         (0..3)
-            .map(|number| store.table.look(&charge(number, quota, 0), at(7)))
+            .map(|number| look(&store, charge(number, quota, 0), at(7)))
             .collect::<Vec<_>>()
     };
     let before = words();
@@ -284,7 +310,7 @@ fn a_take_lost_in_the_middle_puts_back_exactly_what_was_there() {
 fn a_charge_that_others_built_upon_stays_and_is_counted() {
     let store = MemoryStore::bounded(64);
     let quota = DAILY.burst(10);
-    let (_, receipt) = store.table.take(&charge(0, quota, 1), at(5)).expect("full");
+    let (_, receipt) = take(&store, charge(0, quota, 1), at(5));
     let mut receipts = ArrayVec::new();
     receipts.extend(receipt);
     assert!(
@@ -445,7 +471,7 @@ fn whoever_has_two_quotas_does_not_fill_one_up_with_the_other() {
 fn what_is_put_back_after_a_change_of_quota_stays_taken() {
     let store = MemoryStore::bounded(64);
     let (slow, fast) = (DAILY.burst(10), Quota::per_hour(24).burst(10));
-    let (_, receipt) = store.table.take(&charge(0, slow, 2), at(5)).expect("full");
+    let (_, receipt) = take(&store, charge(0, slow, 2), at(5));
     assert!(store.decide_now(&[charge(0, fast, 0)], at(5)).is_admitted());
     assert!(store.decide_now(&[charge(0, slow, 0)], at(5)).is_admitted());
     store.put_back(receipt.into_iter().collect());

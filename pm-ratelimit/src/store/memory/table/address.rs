@@ -36,18 +36,27 @@ impl<'a> Address<'a> {
 
     #[inline]
     pub(super) fn find(&self) -> Option<Place<'a>> {
-        // Written out, since nearly all that have a place have one in their own line.
+        // Written out, since nearly all that have a place have one in their own line. In which of its places
+        // is as good as random: a branch on that would be guessed wrong, and what the processor has begun
+        // ahead, while it waits for memory, would be lost.
         let line = &self.shard.lines[self.home];
-        for (mark, word) in line.marks.iter().zip(&line.words) {
-            match mark.load(Ordering::Acquire) {
-                found if self.is_at(found) => return Some(Place { mark, word }),
-                NOBODY => return None,
-                _ => {}
-            }
+        let mut at = PLACES;
+        let mut room = false;
+        for (place, mark) in line.marks.iter().enumerate().rev() {
+            let mark = mark.load(Ordering::Acquire);
+            at = if self.is_at(mark) { place } else { at };
+            room |= mark == NOBODY;
+        }
+        if let (Some(mark), Some(word)) = (line.marks.get(at), line.words.get(at)) {
+            return Some(Place { mark, word });
+        }
+        if room {
+            return None;
         }
         self.find_further()
     }
 
+    #[cold]
     fn find_further(&self) -> Option<Place<'a>> {
         for place in self.places().skip(PLACES) {
             match place.mark.load(Ordering::Acquire) {
@@ -57,6 +66,18 @@ impl<'a> Address<'a> {
             }
         }
         None
+    }
+
+    /// Makes a place the bucket's own, with the lowest word that it may then have, as
+    /// [`Place::free_up`] does; `None` if all are held by limited ones. The shard's lock is held.
+    ///
+    /// In its own line, a place that nobody has had goes before one whose bucket is full again: that one's
+    /// subject would have to come back by this way.
+    pub(super) fn move_in(&self, now: Tick) -> Option<(Place<'a>, u64)> {
+        let unused = |place: &Place<'_>| place.mark.load(Ordering::Relaxed) == NOBODY;
+        let unused = self.places().take(PLACES).find(unused);
+        (unused.into_iter().chain(self.places()))
+            .find_map(|place| Some((place, place.free_up(self.mark, now)?)))
     }
 
     /// Whether it is this bucket's place, under whatever quota.

@@ -70,12 +70,8 @@ impl Table {
             return true;
         }
         let word = least.max(address.beginning(now));
-        let free = address.places().find_map(|place| {
-            place.free_up(address.mark, now)?;
-            Some(place)
-        });
-        match free {
-            Some(place) => place.word.store(word, Ordering::Release),
+        match address.move_in(now) {
+            Some((place, _)) => place.word.store(word, Ordering::Release),
             None => {
                 self.overflow();
                 address.shared.fetch_max(least, Ordering::AcqRel);
