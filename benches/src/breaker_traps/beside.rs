@@ -24,8 +24,10 @@ use tower_resilience_retry::RetryBudgetBuilder;
 const PERMITS: NonZeroU32 = NonZeroU32::new(5).expect("more than none");
 
 pub(super) fn idle_holds_nothing() -> bool {
-    let mut settings = BulkheadSettings::default();
-    settings.max = PERMITS;
+    let settings = BulkheadSettings {
+        max: PERMITS,
+        ..BulkheadSettings::default()
+    };
     let layer = BulkheadAdmissionLayer::new(Bulkhead::new("trap", settings));
     let answer = |_: Request<Body>| ready(Ok::<_, Infallible>(Response::new(Body::empty())));
     idle(

@@ -126,7 +126,7 @@ pub(crate) const AREA: Traps = Traps {
             what: "1,000 idle keep-alive connections hold no permit",
             ours: || beside::idle_holds_nothing(),
             peers: &[
-                tower_resilience(Some(|| beside::idle_holds_nothing_of_tower_resilience())),
+                tower_resilience(Some(beside::idle_holds_nothing_of_tower_resilience)),
                 recloser(None),
                 failsafe(None),
                 tower(Some(beside::idle_holds_nothing_of_tower)),
@@ -137,7 +137,7 @@ pub(crate) const AREA: Traps = Traps {
             what: "a budget of 0.6 allows 60 retries per 100 with 64 tasks racing",
             ours: || beside::budget_is_exact(),
             peers: &[
-                tower_resilience(Some(|| beside::budget_of_tower_resilience_is_exact())),
+                tower_resilience(Some(beside::budget_of_tower_resilience_is_exact)),
                 recloser(None),
                 failsafe(None),
                 tower(Some(beside::budget_of_tower_is_exact)),

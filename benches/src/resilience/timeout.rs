@@ -25,6 +25,10 @@ pub(super) fn service() -> Race {
         )
 }
 
+#[allow(
+    clippy::disallowed_methods,
+    reason = "it is the one that ours is compared with"
+)]
 pub(super) fn future() -> Race {
     let ours = ours();
     let run = move |round| at_once(ours.run(Class::Read, answer(round)));
