@@ -412,7 +412,8 @@ fn the_file_with_limits_is_read_again_when_it_is_asked_to() {
     };
     let line = |server: &mut Server| {
         let mut line = String::new();
-        server.log.read_line(&mut line).unwrap();
+        let read = server.log.read_line(&mut line).unwrap();
+        assert!(read > 0, "the log has ended");
         line
     };
     assert!(limit(&server, 1001));
