@@ -1,13 +1,15 @@
 //! A policy as the layer of an HTTP client.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+use std::convert::Infallible;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pm_core::{Clock, ManualTime};
 use pm_resilience::breaker::State;
@@ -174,6 +176,72 @@ fn dropping_the_answer_drops_the_attempt() {
     }
     assert_eq!((handle.in_flight(), handle.cancelled()), (0, 1));
     assert_eq!(time.next_deadline(), None);
+}
+
+/// Says that four bytes are to come, and sends nothing.
+#[derive(Debug)]
+struct Stalled;
+
+impl Body for Stalled {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(4)
+    }
+}
+
+fn stalled() -> Request<Stalled> {
+    let mut request = Request::new(Stalled);
+    *request.method_mut() = Method::PUT;
+    request
+}
+
+#[test]
+fn a_body_that_stalls_while_it_is_kept_has_the_time_of_an_attempt() {
+    let (policy, clock, time) = policy();
+    let (probe, handle) = ServiceProbe::new(|_: Request<ReplayBody<Stalled>>| Response::new(()));
+    let near = Deadline::after(40 * MS, &clock);
+    for (deadline, has) in [(Some(near), 40), (None, 200)] {
+        let mut request = stalled();
+        if let Some(deadline) = deadline {
+            request.extensions_mut().insert(deadline);
+        }
+        let mut answer = pin!(policy.layer().layer(probe.clone()).oneshot(request));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(answer.as_mut().poll(&mut cx).is_pending());
+        time.advance(has * MS - Duration::from_nanos(1));
+        assert!(answer.as_mut().poll(&mut cx).is_pending());
+        time.advance(Duration::from_nanos(1));
+        let Poll::Ready(Err(Error::TimedOut(timed_out))) = answer.as_mut().poll(&mut cx) else {
+            panic!("not cut off");
+        };
+        assert_eq!(timed_out.after(), has * MS);
+    }
+    assert_eq!(handle.calls(), 0);
+    assert_eq!(policy.breaker().stats().counts.in_a_row, 0);
+}
+
+#[test]
+fn without_a_retry_a_body_is_passed_on_as_it_comes() {
+    let policy = Policy::named("orders")
+        .classify(Http::new())
+        .clock(Clock::manual().0)
+        .build()
+        .unwrap();
+    let (probe, handle) = ServiceProbe::new(|request: Request<ReplayBody<Stalled>>| {
+        Response::new(format!("{:?}", request.body()))
+    });
+    let answer = drive(policy.layer().layer(probe).oneshot(stalled())).unwrap();
+    assert_eq!(answer.into_body(), "ReplayBody(passing)");
+    assert_eq!(handle.calls(), 1);
 }
 
 const _: () = {

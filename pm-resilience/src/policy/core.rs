@@ -215,7 +215,7 @@ where
     }
 }
 
-fn earlier(one: Option<Deadline>, other: Option<Deadline>) -> Option<Deadline> {
+pub(super) fn earlier(one: Option<Deadline>, other: Option<Deadline>) -> Option<Deadline> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),

@@ -162,6 +162,10 @@ impl<B: Body<Data = Bytes> + Unpin> Keeping<B> {
                 Some(Err(error)) => break Some(error),
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
+                        // Pieces of nothing would be kept without bound.
+                        if data.is_empty() {
+                            continue;
+                        }
                         self.size += data.len();
                         self.read.push(data);
                         if self.size > BUFFERED_AT_MOST {
