@@ -363,14 +363,36 @@ fn stale_data_is_served_with_its_age_where_there_is_no_answer() {
     );
 }
 
+/// Never answers.
+struct Slow;
+
+impl StaleSource<u64, ()> for Slow {
+    fn stale<'a>(&'a self, _: &'a u64, _: Duration) -> Stale<'a, ()> {
+        Box::pin(pending())
+    }
+}
+
+#[test]
+fn a_stale_source_that_hangs_has_the_time_of_a_read_and_gives_its_place_back() {
+    let (builder, clock, time) = policy();
+    let db = builder.fallback(1).build().unwrap();
+    let near = Deadline::after(40 * MS, &clock);
+    for (deadline, has) in [(Some(near), 40), (None, 100)] {
+        let began = clock.now();
+        let read = db.read("a", || ready(Err::<(), _>("down")));
+        let read = read.or_stale(&Slow, &7, MS);
+        let result = match deadline {
+            Some(deadline) => run(&clock, &time, deadline.scope(read)),
+            None => run(&clock, &time, read),
+        };
+        assert!(matches!(result, Err(Error::Inner("down"))));
+        assert_eq!(clock.now(), began + has * MS);
+        assert_eq!(db.fallback().in_flight(), 0);
+    }
+}
+
 #[test]
 fn only_so_many_ask_for_stale_data_at_the_same_time() {
-    struct Slow;
-    impl StaleSource<u64, ()> for Slow {
-        fn stale<'a>(&'a self, _: &'a u64, _: Duration) -> Stale<'a, ()> {
-            Box::pin(pending())
-        }
-    }
     let (builder, ..) = policy();
     let db = builder.fallback(1).build().unwrap();
     let fail = || ready(Err::<(), _>("down"));

@@ -12,7 +12,7 @@ use super::core::{Guarded, Task};
 use super::hold::{Hold, Lent, Parts};
 use crate::breaker::Head;
 use crate::fallback::Run;
-use crate::{Classify, Error, Priority};
+use crate::{Classify, Deadline, Error, Priority};
 
 pin_project! {
     /// A call under a [`Policy`](super::Policy): its answer, or one flat [`Error`].
@@ -119,9 +119,12 @@ impl<'p, C, M, F> Read<'p, C, M, F> {
     /// answer: the call was rejected, took too long, or failed. An error that is not a failure, such
     /// as that there is no such thing, stays what it is.
     ///
+    /// The source has the time of a read, or what the deadline leaves of it, which may be none: then it
+    /// has to know at once.
+    ///
     /// So many may ask the source at the same time as
     /// [`fallback`](super::PolicyBuilder::fallback) says; their permit is freed when it
-    /// has answered. Costs an allocation where it is asked, and nothing else does.
+    /// has answered, or its time is up. Costs an allocation where it is asked, and nothing else does.
     pub const fn or_stale<'s, S, K, T, E>(
         self,
         source: &'s S,
@@ -138,6 +141,10 @@ impl<'p, C, M, F> Read<'p, C, M, F> {
 
     pub(super) const fn parts(&self) -> &'p Parts<C> {
         self.call.guarded.hold().0
+    }
+
+    pub(super) const fn deadline(&self) -> Option<Deadline> {
+        self.call.guarded.deadline()
     }
 }
 

@@ -79,6 +79,11 @@ impl<H: Hold, F> Guarded<H, F> {
     pub(super) const fn hold(&self) -> &H {
         &self.hold
     }
+
+    /// What it has to be done by, once it has been polled.
+    pub(super) const fn deadline(&self) -> Option<Deadline> {
+        self.deadline
+    }
 }
 
 impl<H, F, T, E> Guarded<H, F>
