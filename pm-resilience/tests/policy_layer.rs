@@ -127,6 +127,34 @@ fn an_attempt_tells_how_long_it_has_if_there_is_a_deadline() {
 }
 
 #[test]
+fn a_peer_that_was_told_to_be_quick_and_gave_up_does_not_open_the_breaker() {
+    let (policy, clock, time) = policy();
+    let (probe, handle) = ServiceProbe::new(answer(StatusCode::GATEWAY_TIMEOUT));
+    let send = |left: u32| {
+        let mut request = request(Method::POST);
+        (request.extensions_mut()).insert(Deadline::after(left * MS, &clock));
+        send(policy.layer().layer(probe.clone()), request, &time).unwrap();
+    };
+    (0..5).for_each(|_| send(50));
+    assert_eq!(policy.breaker().state(), State::Closed);
+    assert_eq!(policy.breaker().stats().counts.in_a_row, 0);
+    assert_eq!(handle.calls(), 5);
+    // With its full time a peer that gives up has failed.
+    (0..5).for_each(|_| send(5_000));
+    assert_eq!(policy.breaker().state(), State::Open);
+}
+
+#[test]
+fn a_read_whose_peer_was_told_to_be_quick_is_not_retried() {
+    let (policy, clock, time) = policy();
+    let (probe, handle) = ServiceProbe::new(answer(StatusCode::GATEWAY_TIMEOUT));
+    let mut request = request(Method::GET);
+    (request.extensions_mut()).insert(Deadline::after(50 * MS, &clock));
+    assert!(send(policy.layer().layer(probe), request, &time).is_ok());
+    assert_eq!(handle.calls(), 1);
+}
+
+#[test]
 fn readiness_is_part_of_the_attempt_and_of_its_time() {
     let (policy, _, time) = policy();
     let (probe, handle) = ServiceProbe::new(answer(StatusCode::OK));

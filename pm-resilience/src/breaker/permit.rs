@@ -56,9 +56,14 @@ impl<B: Borrow<Breaker>> Permit<B> {
     }
 
     /// Says that its caller leaves the call less time than calls have. That it is cut off then says
-    /// nothing about what was called, however long it took; a result still does.
+    /// nothing about what was called, however long it took; a result still does, unless it is a
+    /// [time-out](crate::Classify::is_timeout) of what was called.
     pub const fn curtail(&mut self) {
         self.pass.curtail();
+    }
+
+    pub(crate) const fn is_curtailed(&self) -> bool {
+        self.pass.is_curtailed()
     }
 
     /// Says what the result of the call says. It counts unless the breaker has changed since; then

@@ -43,7 +43,10 @@ where
 
     #[inline]
     fn end(result: Result<T, E>, classify: &C, permit: Permit<B>) -> (Outcome, Result<T, E>) {
-        let outcome = classify.classify(result.as_ref());
+        let outcome = match was_left_too_little(result.as_ref(), classify, &permit) {
+            true => Outcome::Ignored,
+            false => classify.classify(result.as_ref()),
+        };
         permit.settle(outcome);
         (outcome, result)
     }
@@ -62,8 +65,16 @@ where
         classify: &C,
         mut permit: Permit<B>,
     ) -> (Outcome, Result<Self::Response, E>) {
-        let outcome = classify.classify(result.as_ref());
+        let too_late = was_left_too_little(result.as_ref(), classify, &permit);
+        let outcome = match too_late {
+            true => Outcome::Ignored,
+            false => classify.classify(result.as_ref()),
+        };
         let result = match result {
+            Ok(response) if too_late => {
+                permit.ignore();
+                Ok(Watched::settled(response, classify.clone()))
+            }
             Ok(response) => {
                 permit.curtail();
                 Ok(Watched::response(response, classify.clone(), permit))
@@ -81,6 +92,16 @@ impl<B: Borrow<Breaker>> Settle for Permit<B> {
     fn settle(self, outcome: Outcome) {
         Self::settle(self, outcome);
     }
+}
+
+/// Whether what was called gave up because the caller left it less time than calls have.
+#[inline]
+fn was_left_too_little<T, E, C: Classify<T, E>, B: Borrow<Breaker>>(
+    result: Result<&T, &E>,
+    classify: &C,
+    permit: &Permit<B>,
+) -> bool {
+    permit.is_curtailed() && classify.is_timeout(result)
 }
 
 mod sealed {

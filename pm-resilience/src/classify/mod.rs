@@ -52,6 +52,14 @@ impl Outcome {
 pub trait Classify<T, E> {
     /// What this result says.
     fn classify(&self, result: Result<&T, &E>) -> Outcome;
+
+    /// Whether it says that what was called gave up because its time was over. A call that was told
+    /// to be quicker than calls have to be, and ends like this, is nobody's failure. Never, if it is
+    /// not said.
+    fn is_timeout(&self, result: Result<&T, &E>) -> bool {
+        let _ = result;
+        false
+    }
 }
 
 impl<T, E, F> Classify<T, E> for F
@@ -90,6 +98,15 @@ impl<T, E, C: Classify<T, E>> Classify<T, Error<E>> for Guarded<C> {
             Err(Error::Inner(error)) => self.0.classify(Err(error)),
             Err(Error::TimedOut(_)) => Outcome::retryable(),
             Err(Error::Rejected(_)) => Outcome::Ignored,
+        }
+    }
+
+    fn is_timeout(&self, result: Result<&T, &Error<E>>) -> bool {
+        match result {
+            Ok(answer) => self.0.is_timeout(Ok(answer)),
+            Err(Error::Inner(error)) => self.0.is_timeout(Err(error)),
+            Err(Error::TimedOut(_)) => true,
+            Err(Error::Rejected(_)) => false,
         }
     }
 }

@@ -39,7 +39,8 @@
 //!
 //! An attempt has the time of its class, or what the [`Deadline`](crate::Deadline) leaves of it. One
 //! that is cut off by a deadline which left it less is nobody's failure: it says nothing to the
-//! breaker, and is not retried.
+//! breaker, and is not retried. Nor is one whose peer gave up first, having been told how long it
+//! has, if the classifier [can tell](crate::Classify::is_timeout).
 //!
 //! Only reads are retried, and what is marked with [`Call::idempotent`]; of HTTP requests those that
 //! [`RetryLayer`](crate::RetryLayer) would retry. A call that is ready at once allocates nothing,
