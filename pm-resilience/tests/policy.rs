@@ -117,6 +117,20 @@ fn a_callers_short_deadline_does_not_open_the_breaker() {
 }
 
 #[test]
+fn an_attempt_that_begins_with_work_is_cut_off_at_the_deadline_all_the_same() {
+    let (builder, clock, time) = policy();
+    let db = builder.build().unwrap();
+    let deadline = Deadline::after(50 * MS, &clock);
+    let read = db.read("a", || {
+        time.advance(30 * MS);
+        hang()
+    });
+    let result = run(&clock, &time, deadline.scope(read));
+    assert!(matches!(result, Err(Error::TimedOut(_))));
+    assert_eq!(clock.now(), deadline.moment());
+}
+
+#[test]
 fn a_call_whose_deadline_has_passed_is_not_made() {
     let (builder, clock, time) = policy();
     let db = builder.build().unwrap();

@@ -201,8 +201,14 @@ where
             }
             *this.attempt += 1;
             let inner = make(left.map(|_| after));
+            let clock = parts.clock.clone();
+            // A deadline does not wait for the first wait.
+            let timed = match curtailed {
+                true => Timed::until(inner, task.class, after, moment.now() + after, clock),
+                false => Timed::new(inner, task.class, after, clock),
+            };
             this.state.set(State::Attempting {
-                timed: Timed::new(inner, task.class, after, parts.clock.clone()),
+                timed,
                 curtailed,
                 permit: Some(permit),
                 place,
