@@ -148,7 +148,7 @@ fn a_call_whose_deadline_has_passed_is_not_made() {
 }
 
 #[test]
-fn each_attempt_asks_the_breaker_and_its_rejection_is_not_retried() {
+fn a_retry_that_the_breaker_refuses_ends_with_what_the_attempt_before_it_said() {
     let (builder, clock, time) = policy();
     let db = builder.retry(retrying(5)).build().unwrap();
     let attempts = Cell::new(0);
@@ -160,13 +160,24 @@ fn each_attempt_asks_the_breaker_and_its_rejection_is_not_retried() {
             ready(Err::<(), _>("down"))
         }),
     );
-    assert!(matches!(result, Err(Error::Rejected(_))), "{result:?}");
+    assert!(matches!(result, Err(Error::Inner("down"))), "{result:?}");
+    assert_eq!(db.breaker().state(), State::Open);
     assert_eq!(attempts.get(), 2, "the breaker opens behind the second");
     assert_eq!(
         clock.now().as_nanos(),
         20_000_000,
         "and nobody waits for it"
     );
+}
+
+#[test]
+fn a_retry_that_is_refused_behind_a_time_out_ends_with_the_time_out() {
+    let (builder, clock, time) = policy();
+    let once = BreakerSettings::new().with_consecutive_failures(1);
+    let db = builder.breaker(once).retry(retrying(3)).build().unwrap();
+    let result = run(&clock, &time, db.read("a", hang));
+    assert!(matches!(result, Err(Error::TimedOut(_))), "{result:?}");
+    assert_eq!(db.breaker().state(), State::Open);
 }
 
 #[test]

@@ -90,6 +90,21 @@ fn a_503_is_retried_by_method_and_counts_for_the_breaker() {
 }
 
 #[test]
+fn a_retry_that_is_refused_ends_with_the_answer_before_it() {
+    let (policy, _, time) = policy();
+    let once = BreakerSettings::new().with_consecutive_failures(1);
+    policy.breaker().reload(once).unwrap();
+    let (probe, handle) = ServiceProbe::new(answer(StatusCode::SERVICE_UNAVAILABLE));
+    let service = policy.layer().layer(probe);
+    let last = send(service.clone(), request(Method::GET), &time).unwrap();
+    assert_eq!(last.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(policy.breaker().state(), State::Open);
+    assert_eq!(handle.calls(), 1);
+    let refused = send(service, request(Method::GET), &time);
+    assert!(matches!(refused, Err(Error::Rejected(_))));
+}
+
+#[test]
 fn a_layer_that_is_applied_for_each_request_shares_its_state() {
     let (policy, _, time) = policy();
     for _ in 0..5 {

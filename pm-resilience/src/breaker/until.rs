@@ -13,13 +13,19 @@ pub trait Until<C, T, E, B: Borrow<Breaker>>: sealed::Sealed {
     /// What the caller gets.
     type Response;
 
-    /// The result is there: settles, or leaves that to the response. Returns what the result says as
-    /// far as it is known.
+    /// What a result says, as far as it is known.
+    fn outcome(result: Result<&T, &E>, classify: &C, permit: &Permit<B>) -> Outcome;
+
+    /// The result is there, and says this: settles, or leaves that to the response.
     fn end(
         result: Result<T, E>,
+        outcome: Outcome,
         classify: &C,
         permit: Permit<B>,
-    ) -> (Outcome, Result<Self::Response, E>);
+    ) -> Result<Self::Response, E>;
+
+    /// A result that was settled already.
+    fn settled(result: Result<T, E>, classify: &C) -> Result<Self::Response, E>;
 }
 
 /// A call lasts until its answer is there: of a response, the head.
@@ -42,13 +48,19 @@ where
     type Response = T;
 
     #[inline]
-    fn end(result: Result<T, E>, classify: &C, permit: Permit<B>) -> (Outcome, Result<T, E>) {
-        let outcome = match was_left_too_little(result.as_ref(), classify, &permit) {
-            true => Outcome::Ignored,
-            false => classify.classify(result.as_ref()),
-        };
+    fn outcome(result: Result<&T, &E>, classify: &C, permit: &Permit<B>) -> Outcome {
+        permit.outcome(result, classify)
+    }
+
+    #[inline]
+    fn end(result: Result<T, E>, outcome: Outcome, _: &C, permit: Permit<B>) -> Result<T, E> {
         permit.settle(outcome);
-        (outcome, result)
+        result
+    }
+
+    #[inline]
+    fn settled(result: Result<T, E>, _: &C) -> Result<T, E> {
+        result
     }
 }
 
@@ -60,18 +72,20 @@ where
 {
     type Response = Response<Watched<T, C, Permit<B>>>;
 
+    #[inline]
+    fn outcome(result: Result<&Response<T>, &E>, classify: &C, permit: &Permit<B>) -> Outcome {
+        permit.outcome(result, classify)
+    }
+
     fn end(
         result: Result<Response<T>, E>,
+        outcome: Outcome,
         classify: &C,
         mut permit: Permit<B>,
-    ) -> (Outcome, Result<Self::Response, E>) {
-        let too_late = was_left_too_little(result.as_ref(), classify, &permit);
-        let outcome = match too_late {
-            true => Outcome::Ignored,
-            false => classify.classify(result.as_ref()),
-        };
-        let result = match result {
-            Ok(response) if too_late => {
+    ) -> Result<Self::Response, E> {
+        match result {
+            // Nothing behind this head says more.
+            Ok(response) if permit.is_curtailed() && outcome == Outcome::Ignored => {
                 permit.ignore();
                 Ok(Watched::settled(response, classify.clone()))
             }
@@ -83,8 +97,11 @@ where
                 permit.settle(outcome);
                 Err(error)
             }
-        };
-        (outcome, result)
+        }
+    }
+
+    fn settled(result: Result<Response<T>, E>, classify: &C) -> Result<Self::Response, E> {
+        result.map(|response| Watched::settled(response, classify.clone()))
     }
 }
 
@@ -92,16 +109,6 @@ impl<B: Borrow<Breaker>> Settle for Permit<B> {
     fn settle(self, outcome: Outcome) {
         Self::settle(self, outcome);
     }
-}
-
-/// Whether what was called gave up because the caller left it less time than calls have.
-#[inline]
-fn was_left_too_little<T, E, C: Classify<T, E>, B: Borrow<Breaker>>(
-    result: Result<&T, &E>,
-    classify: &C,
-    permit: &Permit<B>,
-) -> bool {
-    permit.is_curtailed() && classify.is_timeout(result)
 }
 
 mod sealed {

@@ -17,7 +17,7 @@ use crate::{Classify, Deadline, Error, Priority};
 pin_project! {
     /// A call under a [`Policy`](super::Policy): its answer, or one flat [`Error`].
     #[must_use = "futures do nothing unless awaited"]
-    pub struct Call<'p, C, M, F> {
+    pub struct Call<'p, C, M, F: Future> {
         task: Task,
         make: M,
         #[pin]
@@ -25,7 +25,7 @@ pin_project! {
     }
 }
 
-impl<'p, C, M, F> Call<'p, C, M, F> {
+impl<'p, C, M, F: Future> Call<'p, C, M, F> {
     pub(super) const fn new(parts: &'p Parts<C>, task: Task, make: M) -> Self {
         Self {
             task,
@@ -75,7 +75,7 @@ where
     }
 }
 
-impl<C, M, F> fmt::Debug for Call<'_, C, M, F> {
+impl<C, M, F: Future> fmt::Debug for Call<'_, C, M, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
             .field("policy", &self.guarded.hold().parts().name)
@@ -87,13 +87,13 @@ impl<C, M, F> fmt::Debug for Call<'_, C, M, F> {
 pin_project! {
     /// A [`Call`] that reads: it may be repeated, and stale data may do.
     #[must_use = "futures do nothing unless awaited"]
-    pub struct Read<'p, C, M, F> {
+    pub struct Read<'p, C, M, F: Future> {
         #[pin]
         call: Call<'p, C, M, F>,
     }
 }
 
-impl<'p, C, M, F> Read<'p, C, M, F> {
+impl<'p, C, M, F: Future> Read<'p, C, M, F> {
     pub(super) const fn new(call: Call<'p, C, M, F>) -> Self {
         Self { call }
     }
@@ -161,7 +161,7 @@ where
     }
 }
 
-impl<C, M, F> fmt::Debug for Read<'_, C, M, F> {
+impl<C, M, F: Future> fmt::Debug for Read<'_, C, M, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.call.fmt(f)
     }

@@ -42,6 +42,9 @@
 //! breaker, and is not retried. Nor is one whose peer gave up first, having been told how long it
 //! has, if the classifier [can tell](crate::Classify::is_timeout).
 //!
+//! A rejection says that nothing was called. Where a retry is refused, by the breaker, the bulkhead or
+//! the deadline, the result is that of the attempt before it, which is held until then.
+//!
 //! Only reads are retried, and what is marked with [`Call::idempotent`]; of HTTP requests those that
 //! [`RetryLayer`](crate::RetryLayer) would retry. A call that is ready at once allocates nothing,
 //! makes no timer, and reads the clock only for a slow log, for slow calls of the breaker, or under a

@@ -44,7 +44,7 @@ impl<T> Served<T> {
 pin_project! {
     /// What [`Read::or_stale`] returns: an answer with its age, or the error of the call.
     #[must_use = "futures do nothing unless awaited"]
-    pub struct OrStale<'p, 's, C, M, F, S: ?Sized, K: ?Sized, T, E> {
+    pub struct OrStale<'p, 's, C, M, F: Future, S: ?Sized, K: ?Sized, T, E> {
         #[pin]
         read: Read<'p, C, M, F>,
         source: &'s S,
@@ -66,7 +66,7 @@ pin_project! {
     }
 }
 
-impl<'p, 's, C, M, F, S: ?Sized, K: ?Sized, T, E> OrStale<'p, 's, C, M, F, S, K, T, E> {
+impl<'p, 's, C, M, F: Future, S: ?Sized, K: ?Sized, T, E> OrStale<'p, 's, C, M, F, S, K, T, E> {
     pub(super) const fn new(
         read: Read<'p, C, M, F>,
         source: &'s S,
@@ -135,7 +135,9 @@ where
     }
 }
 
-impl<C, M, F, S: ?Sized, K: ?Sized, T, E> fmt::Debug for OrStale<'_, '_, C, M, F, S, K, T, E> {
+impl<C, M, F: Future, S: ?Sized, K: ?Sized, T, E> fmt::Debug
+    for OrStale<'_, '_, C, M, F, S, K, T, E>
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OrStale")
             .field("read", &self.read)
