@@ -14,7 +14,7 @@ use pm_resilience::policy::{PolicyBuilder, Served};
 use pm_resilience::retry::Jitter;
 use pm_resilience::{
     BreakerSettings, Budget, BudgetSettings, Class, Deadline, Error, Outcome, Pattern, Policy,
-    Reason, RetrySettings, SlowLogSettings, Timeouts,
+    Reason, RetrySettings, SlowLogSettings, Timeouts, classify,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -414,6 +414,35 @@ fn a_stale_source_that_hangs_has_the_time_of_a_read_and_gives_its_place_back() {
         assert_eq!(clock.now(), began + has * MS);
         assert_eq!(db.fallback().in_flight(), 0);
     }
+}
+
+#[test]
+fn an_error_that_is_an_answer_is_neither_retried_nor_a_failure_whatever_is_read() {
+    let (builder, clock, time) = policy();
+    let by_error = classify::errors(|error: &&str| match *error {
+        "not there" => Outcome::Success,
+        _ => Outcome::retryable(),
+    });
+    let builder = builder.retry(retrying(3)).classify(by_error);
+    let db = builder.build().unwrap();
+    let made = Cell::new(0);
+    for _ in 0..3 {
+        let nobody = db.read("user.get", || {
+            made.set(made.get() + 1);
+            ready(Err::<String, _>("not there"))
+        });
+        assert!(run(&clock, &time, nobody).is_err());
+    }
+    let count = run(
+        &clock,
+        &time,
+        db.read("user.count", || ready(Ok::<u64, _>(7))),
+    );
+    assert_eq!((made.get(), count.unwrap()), (3, 7));
+    assert_eq!(db.breaker().stats().counts.in_a_row, 0);
+    let lost = db.read("user.get", || ready(Err::<(), _>("lost")));
+    assert!(run(&clock, &time, lost).is_err());
+    assert_eq!(db.breaker().state(), State::Open);
 }
 
 #[test]

@@ -1,16 +1,18 @@
 //! What the result of a call says about what was called.
 //!
 //! A result comes as references, `Result<&T, &E>`, so that whoever holds only a part of it can ask,
-//! too. Stock classifiers: [`Errors`], [`Http`], [`Grpc`], and [`Guarded`] for calls that are
+//! too. Stock classifiers: [`Errors`], [`errors`] by a function, [`Http`], [`Grpc`], and [`Guarded`] for calls that are
 //! guarded already. A response whose head is fine may still fail in its body: [`Watched`] is a body
 //! that tells.
 
+mod by_error;
 mod grpc;
 mod http;
 mod watched;
 
 use std::time::Duration;
 
+pub use self::by_error::{ByError, errors};
 pub use self::grpc::Grpc;
 pub use self::http::Http;
 pub use self::watched::{ClassifyStream, Settle, Watched};
@@ -72,7 +74,8 @@ where
 }
 
 /// Every `Ok` is a success and every `Err` is retryable: for calls whose errors all mean that what
-/// was called does not work.
+/// was called does not work. If some mean something else, such as that there is no such thing, say so
+/// with [`errors`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Errors;
 

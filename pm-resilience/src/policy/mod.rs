@@ -2,10 +2,10 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use pm_resilience::{BreakerSettings, Error, Policy, RetrySettings, Timeouts};
+//! use pm_resilience::{BreakerSettings, Error, Outcome, Policy, RetrySettings, Timeouts, classify};
 //!
-//! # #[derive(Debug)] struct NotThere;
-//! # async fn user(id: u64) -> Result<String, NotThere> { if id == 7 { Ok("ada".into()) } else { Err(NotThere) } }
+//! # #[derive(Debug)] enum UserError { NotThere, Lost }
+//! # async fn user(id: u64) -> Result<String, UserError> { match id { 7 => Ok("ada".into()), 0 => Err(UserError::Lost), _ => Err(UserError::NotThere) } }
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let ms = Duration::from_millis;
 //! let db = Policy::named("postgres")
@@ -13,6 +13,11 @@
 //!     .breaker(BreakerSettings::new())
 //!     .retry(RetrySettings::exponential(ms(50), ms(1_000)).attempts(3))
 //!     .slow_log(ms(100))
+//!     // That somebody is not there is an answer of a database that works.
+//!     .classify(classify::errors(|error: &UserError| match error {
+//!         UserError::NotThere => Outcome::Success,
+//!         UserError::Lost => Outcome::retryable(),
+//!     }))
 //!     .build()?;
 //!
 //! match db.read("user.get", || user(7)).await {
