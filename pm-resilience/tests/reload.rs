@@ -278,8 +278,9 @@ fn a_probe_of_a_policy_has_the_longest_time_out_whatever_is_reloaded() {
         .unwrap();
     let breaker = policy.breaker();
     // A probe that never comes back holds its place for its lease.
-    let lease = || {
-        std::mem::forget(breaker.try_acquire().unwrap());
+    let mut lost = Vec::new();
+    let mut lease = || {
+        lost.push(breaker.try_acquire().unwrap());
         breaker.try_acquire().unwrap_err().retry_after().unwrap()
     };
     breaker.reload(settings()).unwrap();
