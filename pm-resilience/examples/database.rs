@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pm_core::stale::{Aged, Stale, StaleSource};
-use pm_resilience::{BreakerSettings, Error, Outcome, Policy, RetrySettings, Timeouts};
+use pm_resilience::{BreakerSettings, Error, Outcome, Policy, RetrySettings, Timeouts, classify};
 
 /// What stands for a database here.
 struct Users {
@@ -49,12 +49,11 @@ impl StaleSource<u64, String> for Cache {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let ms = Duration::from_millis;
-    // That somebody is not there says nothing about the database.
-    let classify = |result: Result<&String, &DatabaseError>| match result {
-        Ok(_) => Outcome::Success,
-        Err(DatabaseError::NoSuchUser) => Outcome::Ignored,
-        Err(DatabaseError::Lost) => Outcome::retryable(),
-    };
+    // That somebody is not there is an answer of a database that works.
+    let classify = classify::errors(|error: &DatabaseError| match error {
+        DatabaseError::NoSuchUser => Outcome::Success,
+        DatabaseError::Lost => Outcome::retryable(),
+    });
     let db = Policy::named("postgres")
         .timeouts(Timeouts::new().read(ms(800)).write(ms(2_000)))
         .breaker(BreakerSettings::new().with_consecutive_failures(5))

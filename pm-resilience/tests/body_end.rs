@@ -14,7 +14,7 @@ use pm_core::{Clock, ManualTime};
 use pm_resilience::breaker::{Breaker, BreakerLayer, BreakerSettings, State};
 use pm_resilience::classify::Http;
 use pm_resilience::retry::ReplayBody;
-use pm_resilience::{Error, Policy};
+use pm_resilience::{Deadline, Error, Policy};
 use pm_testing::{ServiceProbe, drive};
 use tower::{Layer, ServiceExt};
 
@@ -136,6 +136,27 @@ fn a_body_that_nobody_reads_to_its_end_says_nothing_and_gives_its_probe_back() {
     let again = drive(service.oneshot(())).unwrap();
     assert!(drive(again.into_body().collect()).is_ok());
     assert_eq!(breaker.state(), State::Closed);
+}
+
+#[test]
+fn a_peer_that_was_told_to_be_quick_and_gave_up_says_nothing() {
+    let (clock, _) = Clock::manual();
+    let policy = Policy::named("orders")
+        .breaker(BreakerSettings::new().with_consecutive_failures(2))
+        .classify(Http::new())
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    let (probe, _) = ServiceProbe::new(|_: Request<ReplayBody<Full<Bytes>>>| response(504, true));
+    let service = policy.layer().until_body_end().layer(probe);
+    for _ in 0..3 {
+        let mut request = Request::new(Full::default());
+        let deadline = Deadline::after(Duration::from_millis(50), &clock);
+        request.extensions_mut().insert(deadline);
+        let response = drive(service.clone().oneshot(request)).unwrap();
+        assert!(drive(response.into_body().collect()).is_err());
+    }
+    assert_eq!(policy.breaker().state(), State::Closed);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use pm_resilience::policy::{PolicyBuilder, Served};
 use pm_resilience::retry::Jitter;
 use pm_resilience::{
     BreakerSettings, Budget, BudgetSettings, Class, Deadline, Error, Outcome, Pattern, Policy,
-    Reason, RetrySettings, SlowLogSettings, Timeouts,
+    Reason, RetrySettings, SlowLogSettings, Timeouts, classify,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -117,6 +117,20 @@ fn a_callers_short_deadline_does_not_open_the_breaker() {
 }
 
 #[test]
+fn an_attempt_that_begins_with_work_is_cut_off_at_the_deadline_all_the_same() {
+    let (builder, clock, time) = policy();
+    let db = builder.build().unwrap();
+    let deadline = Deadline::after(50 * MS, &clock);
+    let read = db.read("a", || {
+        time.advance(30 * MS);
+        hang()
+    });
+    let result = run(&clock, &time, deadline.scope(read));
+    assert!(matches!(result, Err(Error::TimedOut(_))));
+    assert_eq!(clock.now(), deadline.moment());
+}
+
+#[test]
 fn a_call_whose_deadline_has_passed_is_not_made() {
     let (builder, clock, time) = policy();
     let db = builder.build().unwrap();
@@ -134,7 +148,7 @@ fn a_call_whose_deadline_has_passed_is_not_made() {
 }
 
 #[test]
-fn each_attempt_asks_the_breaker_and_its_rejection_is_not_retried() {
+fn a_retry_that_the_breaker_refuses_ends_with_what_the_attempt_before_it_said() {
     let (builder, clock, time) = policy();
     let db = builder.retry(retrying(5)).build().unwrap();
     let attempts = Cell::new(0);
@@ -146,13 +160,24 @@ fn each_attempt_asks_the_breaker_and_its_rejection_is_not_retried() {
             ready(Err::<(), _>("down"))
         }),
     );
-    assert!(matches!(result, Err(Error::Rejected(_))), "{result:?}");
+    assert!(matches!(result, Err(Error::Inner("down"))), "{result:?}");
+    assert_eq!(db.breaker().state(), State::Open);
     assert_eq!(attempts.get(), 2, "the breaker opens behind the second");
     assert_eq!(
         clock.now().as_nanos(),
         20_000_000,
         "and nobody waits for it"
     );
+}
+
+#[test]
+fn a_retry_that_is_refused_behind_a_time_out_ends_with_the_time_out() {
+    let (builder, clock, time) = policy();
+    let once = BreakerSettings::new().with_consecutive_failures(1);
+    let db = builder.breaker(once).retry(retrying(3)).build().unwrap();
+    let result = run(&clock, &time, db.read("a", hang));
+    assert!(matches!(result, Err(Error::TimedOut(_))), "{result:?}");
+    assert_eq!(db.breaker().state(), State::Open);
 }
 
 #[test]
@@ -363,14 +388,65 @@ fn stale_data_is_served_with_its_age_where_there_is_no_answer() {
     );
 }
 
+/// Never answers.
+struct Slow;
+
+impl StaleSource<u64, ()> for Slow {
+    fn stale<'a>(&'a self, _: &'a u64, _: Duration) -> Stale<'a, ()> {
+        Box::pin(pending())
+    }
+}
+
+#[test]
+fn a_stale_source_that_hangs_has_the_time_of_a_read_and_gives_its_place_back() {
+    let (builder, clock, time) = policy();
+    let db = builder.fallback(1).build().unwrap();
+    let near = Deadline::after(40 * MS, &clock);
+    for (deadline, has) in [(Some(near), 40), (None, 100)] {
+        let began = clock.now();
+        let read = db.read("a", || ready(Err::<(), _>("down")));
+        let read = read.or_stale(&Slow, &7, MS);
+        let result = match deadline {
+            Some(deadline) => run(&clock, &time, deadline.scope(read)),
+            None => run(&clock, &time, read),
+        };
+        assert!(matches!(result, Err(Error::Inner("down"))));
+        assert_eq!(clock.now(), began + has * MS);
+        assert_eq!(db.fallback().in_flight(), 0);
+    }
+}
+
+#[test]
+fn an_error_that_is_an_answer_is_neither_retried_nor_a_failure_whatever_is_read() {
+    let (builder, clock, time) = policy();
+    let by_error = classify::errors(|error: &&str| match *error {
+        "not there" => Outcome::Success,
+        _ => Outcome::retryable(),
+    });
+    let builder = builder.retry(retrying(3)).classify(by_error);
+    let db = builder.build().unwrap();
+    let made = Cell::new(0);
+    for _ in 0..3 {
+        let nobody = db.read("user.get", || {
+            made.set(made.get() + 1);
+            ready(Err::<String, _>("not there"))
+        });
+        assert!(run(&clock, &time, nobody).is_err());
+    }
+    let count = run(
+        &clock,
+        &time,
+        db.read("user.count", || ready(Ok::<u64, _>(7))),
+    );
+    assert_eq!((made.get(), count.unwrap()), (3, 7));
+    assert_eq!(db.breaker().stats().counts.in_a_row, 0);
+    let lost = db.read("user.get", || ready(Err::<(), _>("lost")));
+    assert!(run(&clock, &time, lost).is_err());
+    assert_eq!(db.breaker().state(), State::Open);
+}
+
 #[test]
 fn only_so_many_ask_for_stale_data_at_the_same_time() {
-    struct Slow;
-    impl StaleSource<u64, ()> for Slow {
-        fn stale<'a>(&'a self, _: &'a u64, _: Duration) -> Stale<'a, ()> {
-            Box::pin(pending())
-        }
-    }
     let (builder, ..) = policy();
     let db = builder.fallback(1).build().unwrap();
     let fail = || ready(Err::<(), _>("down"));

@@ -1,13 +1,15 @@
 //! A policy as the layer of an HTTP client.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+use std::convert::Infallible;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pm_core::{Clock, ManualTime};
 use pm_resilience::breaker::State;
@@ -88,6 +90,21 @@ fn a_503_is_retried_by_method_and_counts_for_the_breaker() {
 }
 
 #[test]
+fn a_retry_that_is_refused_ends_with_the_answer_before_it() {
+    let (policy, _, time) = policy();
+    let once = BreakerSettings::new().with_consecutive_failures(1);
+    policy.breaker().reload(once).unwrap();
+    let (probe, handle) = ServiceProbe::new(answer(StatusCode::SERVICE_UNAVAILABLE));
+    let service = policy.layer().layer(probe);
+    let last = send(service.clone(), request(Method::GET), &time).unwrap();
+    assert_eq!(last.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(policy.breaker().state(), State::Open);
+    assert_eq!(handle.calls(), 1);
+    let refused = send(service, request(Method::GET), &time);
+    assert!(matches!(refused, Err(Error::Rejected(_))));
+}
+
+#[test]
 fn a_layer_that_is_applied_for_each_request_shares_its_state() {
     let (policy, _, time) = policy();
     for _ in 0..5 {
@@ -122,6 +139,34 @@ fn an_attempt_tells_how_long_it_has_if_there_is_a_deadline() {
     );
     let near = Deadline::after(40 * MS, &clock);
     assert_eq!(headers(Some(near))[X_TIMEOUT_MS], "40");
+}
+
+#[test]
+fn a_peer_that_was_told_to_be_quick_and_gave_up_does_not_open_the_breaker() {
+    let (policy, clock, time) = policy();
+    let (probe, handle) = ServiceProbe::new(answer(StatusCode::GATEWAY_TIMEOUT));
+    let send = |left: u32| {
+        let mut request = request(Method::POST);
+        (request.extensions_mut()).insert(Deadline::after(left * MS, &clock));
+        send(policy.layer().layer(probe.clone()), request, &time).unwrap();
+    };
+    (0..5).for_each(|_| send(50));
+    assert_eq!(policy.breaker().state(), State::Closed);
+    assert_eq!(policy.breaker().stats().counts.in_a_row, 0);
+    assert_eq!(handle.calls(), 5);
+    // With its full time a peer that gives up has failed.
+    (0..5).for_each(|_| send(5_000));
+    assert_eq!(policy.breaker().state(), State::Open);
+}
+
+#[test]
+fn a_read_whose_peer_was_told_to_be_quick_is_not_retried() {
+    let (policy, clock, time) = policy();
+    let (probe, handle) = ServiceProbe::new(answer(StatusCode::GATEWAY_TIMEOUT));
+    let mut request = request(Method::GET);
+    (request.extensions_mut()).insert(Deadline::after(50 * MS, &clock));
+    assert!(send(policy.layer().layer(probe), request, &time).is_ok());
+    assert_eq!(handle.calls(), 1);
 }
 
 #[test]
@@ -174,6 +219,72 @@ fn dropping_the_answer_drops_the_attempt() {
     }
     assert_eq!((handle.in_flight(), handle.cancelled()), (0, 1));
     assert_eq!(time.next_deadline(), None);
+}
+
+/// Says that four bytes are to come, and sends nothing.
+#[derive(Debug)]
+struct Stalled;
+
+impl Body for Stalled {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(4)
+    }
+}
+
+fn stalled() -> Request<Stalled> {
+    let mut request = Request::new(Stalled);
+    *request.method_mut() = Method::PUT;
+    request
+}
+
+#[test]
+fn a_body_that_stalls_while_it_is_kept_has_the_time_of_an_attempt() {
+    let (policy, clock, time) = policy();
+    let (probe, handle) = ServiceProbe::new(|_: Request<ReplayBody<Stalled>>| Response::new(()));
+    let near = Deadline::after(40 * MS, &clock);
+    for (deadline, has) in [(Some(near), 40), (None, 200)] {
+        let mut request = stalled();
+        if let Some(deadline) = deadline {
+            request.extensions_mut().insert(deadline);
+        }
+        let mut answer = pin!(policy.layer().layer(probe.clone()).oneshot(request));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(answer.as_mut().poll(&mut cx).is_pending());
+        time.advance(has * MS - Duration::from_nanos(1));
+        assert!(answer.as_mut().poll(&mut cx).is_pending());
+        time.advance(Duration::from_nanos(1));
+        let Poll::Ready(Err(Error::TimedOut(timed_out))) = answer.as_mut().poll(&mut cx) else {
+            panic!("not cut off");
+        };
+        assert_eq!(timed_out.after(), has * MS);
+    }
+    assert_eq!(handle.calls(), 0);
+    assert_eq!(policy.breaker().stats().counts.in_a_row, 0);
+}
+
+#[test]
+fn without_a_retry_a_body_is_passed_on_as_it_comes() {
+    let policy = Policy::named("orders")
+        .classify(Http::new())
+        .clock(Clock::manual().0)
+        .build()
+        .unwrap();
+    let (probe, handle) = ServiceProbe::new(|request: Request<ReplayBody<Stalled>>| {
+        Response::new(format!("{:?}", request.body()))
+    });
+    let answer = drive(policy.layer().layer(probe).oneshot(stalled())).unwrap();
+    assert_eq!(answer.into_body(), "ReplayBody(passing)");
+    assert_eq!(handle.calls(), 1);
 }
 
 const _: () = {

@@ -263,6 +263,40 @@ fn a_policy_changes_what_is_named_and_keeps_the_rest() {
     settings.breaker = Some(BreakerSettings::new());
     policy.reload(settings).unwrap();
     assert_eq!(policy.breaker().state(), State::Open);
-    let lease = policy.breaker().settings().probe_lease;
-    assert_eq!(lease, Some(10_000 * MS), "the longest time-out");
+}
+
+#[test]
+fn a_probe_of_a_policy_has_the_longest_time_out_whatever_is_reloaded() {
+    let (clock, time) = Clock::manual();
+    let times = |batch: u32| Timeouts::new().read(MS).write(MS).batch(batch * MS);
+    let settings = || BreakerSettings::new().with_consecutive_failures(1);
+    let policy = Policy::named("x")
+        .timeouts(times(300))
+        .breaker(settings())
+        .clock(clock)
+        .build()
+        .unwrap();
+    let breaker = policy.breaker();
+    // A probe that never comes back holds its place for its lease.
+    let mut lost = Vec::new();
+    let mut lease = || {
+        lost.push(breaker.try_acquire().unwrap());
+        breaker.try_acquire().unwrap_err().retry_after().unwrap()
+    };
+    breaker.reload(settings()).unwrap();
+    breaker.try_acquire().unwrap().settle(Outcome::Failure);
+    time.advance(30_000 * MS);
+    assert_eq!(lease(), 300 * MS);
+    time.advance(300 * MS);
+    policy.timeout().reload(times(500)).unwrap();
+    assert_eq!(lease(), 500 * MS);
+    time.advance(500 * MS);
+    let mut changed = PolicySettings::default();
+    changed.breaker = Some(settings());
+    changed.timeouts = Some(times(700));
+    policy.reload(changed).unwrap();
+    assert_eq!(lease(), 700 * MS);
+    time.advance(700 * MS);
+    breaker.reload(settings().with_probe_lease(5 * MS)).unwrap();
+    assert_eq!(lease(), 5 * MS, "unless it is said");
 }

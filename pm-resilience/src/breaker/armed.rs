@@ -12,9 +12,6 @@ pub(super) struct Armed {
     pub(super) history: Option<Arc<History>>,
 }
 
-/// How long a probe has if nothing else is said.
-const LEASE: Duration = Duration::from_secs(10);
-
 impl Armed {
     /// The window goes on if it is the same one.
     pub(super) fn new(settings: BreakerSettings, before: Option<&Self>, generation: u64) -> Self {
@@ -48,15 +45,6 @@ impl Armed {
     pub(super) fn slow_nanos(&self) -> u64 {
         let nanos = |after: Duration| u64::try_from(after.as_nanos()).unwrap_or(NEVER);
         self.slow_after().map_or(NEVER, nanos)
-    }
-
-    pub(super) fn lease(&self) -> Duration {
-        self.settings.probe_lease.unwrap_or(LEASE)
-    }
-
-    /// A call that is cut off says something if it had so long.
-    pub(super) fn allowance(&self) -> Duration {
-        self.slow_after().unwrap_or_else(|| self.lease())
     }
 
     /// Why the window opens the breaker behind `entry`, if it does. A failure may be too many, and

@@ -80,7 +80,8 @@ where
         match polled {
             Poll::Ready(result) => {
                 let (permit, classify) = this.guard.take().expect("not polled after it was done");
-                let (_, result) = U::end(result, &classify, permit);
+                let outcome = U::outcome(result.as_ref(), &classify, &permit);
+                let result = U::end(result, outcome, &classify, permit);
                 Poll::Ready(result.map_err(Error::Inner))
             }
             Poll::Pending => {

@@ -6,8 +6,8 @@ use pm_core::reload::InvalidSetting;
 
 use super::circuit::Circuit;
 use super::{BreakerSettings, BreakerStats, Changes, Permit, State};
-use crate::Rejection;
 use crate::telemetry::BreakerMetrics;
+use crate::{Rejection, Timeout};
 
 /// A circuit breaker: a handle that is cheap to clone, all clones of which are the same breaker.
 ///
@@ -58,6 +58,12 @@ impl Breaker {
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self(Arc::new(self.0.on(clock)))
+    }
+
+    /// A new breaker like this one, whose probes have the longest of these times, as they are then,
+    /// unless its settings say how long.
+    pub(crate) fn leasing(self, timeout: Timeout) -> Self {
+        Self(Arc::new(self.0.leasing(timeout)))
     }
 
     /// One of many of that name, of settings that were checked.

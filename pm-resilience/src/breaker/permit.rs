@@ -4,7 +4,7 @@ use std::fmt;
 use super::Breaker;
 use super::pass::Pass;
 use super::word::Word;
-use crate::{Outcome, Rejection};
+use crate::{Classify, Outcome, Rejection};
 
 /// Leave to make one call, and the way to say how it ended.
 ///
@@ -56,9 +56,28 @@ impl<B: Borrow<Breaker>> Permit<B> {
     }
 
     /// Says that its caller leaves the call less time than calls have. That it is cut off then says
-    /// nothing about what was called, however long it took; a result still does.
+    /// nothing about what was called, however long it took; a result still does, unless it is a
+    /// [time-out](crate::Classify::is_timeout) of what was called.
     pub const fn curtail(&mut self) {
         self.pass.curtail();
+    }
+
+    pub(crate) const fn is_curtailed(&self) -> bool {
+        self.pass.is_curtailed()
+    }
+
+    /// What a result says: nothing, if what was called gave up because the caller left it less time
+    /// than calls have.
+    #[inline]
+    pub(crate) fn outcome<T, E>(
+        &self,
+        result: Result<&T, &E>,
+        classify: &impl Classify<T, E>,
+    ) -> Outcome {
+        if self.is_curtailed() && classify.is_timeout(result) {
+            return Outcome::Ignored;
+        }
+        classify.classify(result)
     }
 
     /// Says what the result of the call says. It counts unless the breaker has changed since; then

@@ -13,13 +13,19 @@ pub trait Until<C, T, E, B: Borrow<Breaker>>: sealed::Sealed {
     /// What the caller gets.
     type Response;
 
-    /// The result is there: settles, or leaves that to the response. Returns what the result says as
-    /// far as it is known.
+    /// What a result says, as far as it is known.
+    fn outcome(result: Result<&T, &E>, classify: &C, permit: &Permit<B>) -> Outcome;
+
+    /// The result is there, and says this: settles, or leaves that to the response.
     fn end(
         result: Result<T, E>,
+        outcome: Outcome,
         classify: &C,
         permit: Permit<B>,
-    ) -> (Outcome, Result<Self::Response, E>);
+    ) -> Result<Self::Response, E>;
+
+    /// A result that was settled already.
+    fn settled(result: Result<T, E>, classify: &C) -> Result<Self::Response, E>;
 }
 
 /// A call lasts until its answer is there: of a response, the head.
@@ -42,10 +48,19 @@ where
     type Response = T;
 
     #[inline]
-    fn end(result: Result<T, E>, classify: &C, permit: Permit<B>) -> (Outcome, Result<T, E>) {
-        let outcome = classify.classify(result.as_ref());
+    fn outcome(result: Result<&T, &E>, classify: &C, permit: &Permit<B>) -> Outcome {
+        permit.outcome(result, classify)
+    }
+
+    #[inline]
+    fn end(result: Result<T, E>, outcome: Outcome, _: &C, permit: Permit<B>) -> Result<T, E> {
         permit.settle(outcome);
-        (outcome, result)
+        result
+    }
+
+    #[inline]
+    fn settled(result: Result<T, E>, _: &C) -> Result<T, E> {
+        result
     }
 }
 
@@ -57,13 +72,23 @@ where
 {
     type Response = Response<Watched<T, C, Permit<B>>>;
 
+    #[inline]
+    fn outcome(result: Result<&Response<T>, &E>, classify: &C, permit: &Permit<B>) -> Outcome {
+        permit.outcome(result, classify)
+    }
+
     fn end(
         result: Result<Response<T>, E>,
+        outcome: Outcome,
         classify: &C,
         mut permit: Permit<B>,
-    ) -> (Outcome, Result<Self::Response, E>) {
-        let outcome = classify.classify(result.as_ref());
-        let result = match result {
+    ) -> Result<Self::Response, E> {
+        match result {
+            // Nothing behind this head says more.
+            Ok(response) if permit.is_curtailed() && outcome == Outcome::Ignored => {
+                permit.ignore();
+                Ok(Watched::settled(response, classify.clone()))
+            }
             Ok(response) => {
                 permit.curtail();
                 Ok(Watched::response(response, classify.clone(), permit))
@@ -72,8 +97,11 @@ where
                 permit.settle(outcome);
                 Err(error)
             }
-        };
-        (outcome, result)
+        }
+    }
+
+    fn settled(result: Result<Response<T>, E>, classify: &C) -> Result<Self::Response, E> {
+        result.map(|response| Watched::settled(response, classify.clone()))
     }
 }
 

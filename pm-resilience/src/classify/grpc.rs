@@ -21,6 +21,9 @@ const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 /// | no status where the stream ends | failure |
 /// | a transport error | retryable |
 ///
+/// `DEADLINE_EXCEEDED` in the head, and a 504 without a status, is a
+/// [time-out](Classify::is_timeout) of what was called.
+///
 /// A negative `grpc-retry-pushback-ms`, or one that is no number, asks not to be called again: such
 /// a status is a failure. A response that is not 200 and has no status has the one that gRPC's table
 /// for such answers gives it.
@@ -87,6 +90,13 @@ impl<B, E> Classify<Response<B>, E> for Grpc {
             Err(_) => Outcome::retryable(),
         }
     }
+
+    fn is_timeout(&self, result: Result<&Response<B>, &E>) -> bool {
+        result.is_ok_and(|response| match Code::of(response.headers()) {
+            Some(code) => code.0 == 4,
+            None => response.status() == StatusCode::GATEWAY_TIMEOUT,
+        })
+    }
 }
 
 impl ClassifyStream for Grpc {
@@ -152,6 +162,16 @@ mod tests {
             assert_eq!(Grpc.classify(Ok::<_, &()>(&response)), expected, "{code}");
             let trailers = headers(code, None);
             assert_eq!(Grpc.classify_end(Some(&trailers)), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_deadline_that_was_exceeded_is_a_time_out_of_what_was_called() {
+        let mut response = Response::new(());
+        for (code, is_timeout) in [("4", true), ("14", false), ("0", false)] {
+            *response.headers_mut() = headers(code, None);
+            let result = Ok::<_, &()>(&response);
+            assert_eq!(Grpc.is_timeout(result), is_timeout, "{code}");
         }
     }
 

@@ -18,6 +18,8 @@ use super::{Classify, ClassifyStream, Outcome};
 /// | a transport error | retryable |
 /// | a body that fails behind the head | failure, seen by a [`Watched`](super::Watched) body |
 ///
+/// A 504 is a [time-out](Classify::is_timeout) of what was called.
+///
 /// `Retry-After` is in seconds or a date (RFC 9110 §10.2.3); a date is compared with the wall clock,
 /// and one in the past is "now". Where it is missing or is neither, a 429 asks to be left alone for a
 /// time that it does not name, and the others ask for nothing.
@@ -74,6 +76,10 @@ impl<B, E> Classify<Response<B>, E> for Http {
             Ok(response) => self.status(response.status(), response.headers()),
             Err(_) => Outcome::retryable(),
         }
+    }
+
+    fn is_timeout(&self, result: Result<&Response<B>, &E>) -> bool {
+        result.is_ok_and(|response| response.status() == StatusCode::GATEWAY_TIMEOUT)
     }
 }
 

@@ -1,16 +1,18 @@
 //! What the result of a call says about what was called.
 //!
 //! A result comes as references, `Result<&T, &E>`, so that whoever holds only a part of it can ask,
-//! too. Stock classifiers: [`Errors`], [`Http`], [`Grpc`], and [`Guarded`] for calls that are
+//! too. Stock classifiers: [`Errors`], [`errors`] by a function, [`Http`], [`Grpc`], and [`Guarded`] for calls that are
 //! guarded already. A response whose head is fine may still fail in its body: [`Watched`] is a body
 //! that tells.
 
+mod by_error;
 mod grpc;
 mod http;
 mod watched;
 
 use std::time::Duration;
 
+pub use self::by_error::{ByError, errors};
 pub use self::grpc::Grpc;
 pub use self::http::Http;
 pub use self::watched::{ClassifyStream, Settle, Watched};
@@ -52,6 +54,14 @@ impl Outcome {
 pub trait Classify<T, E> {
     /// What this result says.
     fn classify(&self, result: Result<&T, &E>) -> Outcome;
+
+    /// Whether it says that what was called gave up because its time was over. A call that was told
+    /// to be quicker than calls have to be, and ends like this, is nobody's failure. Never, if it is
+    /// not said.
+    fn is_timeout(&self, result: Result<&T, &E>) -> bool {
+        let _ = result;
+        false
+    }
 }
 
 impl<T, E, F> Classify<T, E> for F
@@ -64,7 +74,8 @@ where
 }
 
 /// Every `Ok` is a success and every `Err` is retryable: for calls whose errors all mean that what
-/// was called does not work.
+/// was called does not work. If some mean something else, such as that there is no such thing, say so
+/// with [`errors`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Errors;
 
@@ -90,6 +101,15 @@ impl<T, E, C: Classify<T, E>> Classify<T, Error<E>> for Guarded<C> {
             Err(Error::Inner(error)) => self.0.classify(Err(error)),
             Err(Error::TimedOut(_)) => Outcome::retryable(),
             Err(Error::Rejected(_)) => Outcome::Ignored,
+        }
+    }
+
+    fn is_timeout(&self, result: Result<&T, &Error<E>>) -> bool {
+        match result {
+            Ok(answer) => self.0.is_timeout(Ok(answer)),
+            Err(Error::Inner(error)) => self.0.is_timeout(Err(error)),
+            Err(Error::TimedOut(_)) => true,
+            Err(Error::Rejected(_)) => false,
         }
     }
 }

@@ -68,6 +68,15 @@ impl<B: Body, C: ClassifyStream, S: Settle> Watched<B, C, S> {
             }
         })
     }
+
+    /// The response where nothing waits for its end.
+    pub(crate) fn settled(response: Response<B>, classify: C) -> Response<Self> {
+        response.map(|body| Self {
+            body,
+            classify,
+            settle: None,
+        })
+    }
 }
 
 impl<B: Body, C: ClassifyStream, S: Settle> Body for Watched<B, C, S> {

@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use pm_core::Clock;
 use pm_core::reload::InvalidSetting;
@@ -94,7 +93,7 @@ impl<C> PolicyBuilder<C> {
         self
     }
 
-    /// Operations that take long are logged. A [`Duration`] is a threshold.
+    /// Operations that take long are logged. A [`Duration`](std::time::Duration) is a threshold.
     pub fn slow_log(mut self, settings: impl Into<SlowLogSettings>) -> Self {
         self.settings.slow_log = Some(settings.into());
         self
@@ -141,7 +140,6 @@ impl<C> PolicyBuilder<C> {
         let breaker = settings
             .breaker
             .unwrap_or_else(|| BreakerSettings::new().with_mode(Mode::Disabled));
-        let breaker = leased(breaker, &timeouts);
         let breaker = Breaker::new(name.clone(), breaker).map_err(within("breaker"))?;
         let timeout = Timeout::new(name.clone(), timeouts).map_err(within("timeouts"))?;
 
@@ -179,12 +177,14 @@ impl<C> PolicyBuilder<C> {
             .transpose()
             .map_err(within("slow_log"))?;
 
+        let timeout = timeout.with_clock(clock.clone());
         Ok(Policy::new(Parts {
-            timeout: timeout.with_clock(clock.clone()),
             limit,
             shed,
             retry: retry.map(|retry| retry.with_clock(clock.clone())),
-            breaker: breaker.with_clock(clock.clone()),
+            // A probe is given up with the attempt that it is, if nothing else was said.
+            breaker: breaker.with_clock(clock.clone()).leasing(timeout.clone()),
+            timeout,
             bulkhead: bulkhead.map(|bulkhead| bulkhead.with_clock(clock.clone())),
             slow_log: slow_log.map(|log| log.with_clock(clock.clone())),
             fallback: Fallback::new(name.clone(), settings.fallback.unwrap_or_default()),
@@ -193,12 +193,4 @@ impl<C> PolicyBuilder<C> {
             clock,
         }))
     }
-}
-
-/// A probe is given up with the attempt that it is, if nothing else was said.
-pub(super) fn leased(mut breaker: BreakerSettings, timeouts: &Timeouts) -> BreakerSettings {
-    let fixed = timeouts.read.max(timeouts.write).max(timeouts.batch);
-    let longest = timeouts.custom.values().copied().fold(fixed, Duration::max);
-    breaker.probe_lease = breaker.probe_lease.or(Some(longest));
-    breaker
 }

@@ -12,12 +12,12 @@ use super::core::{Guarded, Task};
 use super::hold::{Hold, Lent, Parts};
 use crate::breaker::Head;
 use crate::fallback::Run;
-use crate::{Classify, Error, Priority};
+use crate::{Classify, Deadline, Error, Priority};
 
 pin_project! {
     /// A call under a [`Policy`](super::Policy): its answer, or one flat [`Error`].
     #[must_use = "futures do nothing unless awaited"]
-    pub struct Call<'p, C, M, F> {
+    pub struct Call<'p, C, M, F: Future> {
         task: Task,
         make: M,
         #[pin]
@@ -25,7 +25,7 @@ pin_project! {
     }
 }
 
-impl<'p, C, M, F> Call<'p, C, M, F> {
+impl<'p, C, M, F: Future> Call<'p, C, M, F> {
     pub(super) const fn new(parts: &'p Parts<C>, task: Task, make: M) -> Self {
         Self {
             task,
@@ -75,7 +75,7 @@ where
     }
 }
 
-impl<C, M, F> fmt::Debug for Call<'_, C, M, F> {
+impl<C, M, F: Future> fmt::Debug for Call<'_, C, M, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
             .field("policy", &self.guarded.hold().parts().name)
@@ -87,13 +87,13 @@ impl<C, M, F> fmt::Debug for Call<'_, C, M, F> {
 pin_project! {
     /// A [`Call`] that reads: it may be repeated, and stale data may do.
     #[must_use = "futures do nothing unless awaited"]
-    pub struct Read<'p, C, M, F> {
+    pub struct Read<'p, C, M, F: Future> {
         #[pin]
         call: Call<'p, C, M, F>,
     }
 }
 
-impl<'p, C, M, F> Read<'p, C, M, F> {
+impl<'p, C, M, F: Future> Read<'p, C, M, F> {
     pub(super) const fn new(call: Call<'p, C, M, F>) -> Self {
         Self { call }
     }
@@ -119,9 +119,12 @@ impl<'p, C, M, F> Read<'p, C, M, F> {
     /// answer: the call was rejected, took too long, or failed. An error that is not a failure, such
     /// as that there is no such thing, stays what it is.
     ///
+    /// The source has the time of a read, or what the deadline leaves of it, which may be none: then it
+    /// has to know at once.
+    ///
     /// So many may ask the source at the same time as
     /// [`fallback`](super::PolicyBuilder::fallback) says; their permit is freed when it
-    /// has answered. Costs an allocation where it is asked, and nothing else does.
+    /// has answered, or its time is up. Costs an allocation where it is asked, and nothing else does.
     pub const fn or_stale<'s, S, K, T, E>(
         self,
         source: &'s S,
@@ -139,6 +142,10 @@ impl<'p, C, M, F> Read<'p, C, M, F> {
     pub(super) const fn parts(&self) -> &'p Parts<C> {
         self.call.guarded.hold().0
     }
+
+    pub(super) const fn deadline(&self) -> Option<Deadline> {
+        self.call.guarded.deadline()
+    }
 }
 
 impl<C, M, F, T, E> Future for Read<'_, C, M, F>
@@ -154,7 +161,7 @@ where
     }
 }
 
-impl<C, M, F> fmt::Debug for Read<'_, C, M, F> {
+impl<C, M, F: Future> fmt::Debug for Read<'_, C, M, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.call.fmt(f)
     }

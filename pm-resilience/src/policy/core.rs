@@ -15,7 +15,7 @@ use crate::bulkhead::{self, Acquire};
 use crate::limit;
 use crate::slow_log::Operation;
 use crate::timeout::Timed;
-use crate::{Class, Deadline, Error, Outcome, Pattern, Priority, Reason, Rejection};
+use crate::{Class, Deadline, Error, Outcome, Pattern, Priority, Reason, Rejection, TimedOut};
 
 /// What is called, as far as the policy cares.
 #[derive(Clone, Copy, Debug)]
@@ -29,11 +29,13 @@ pub(super) struct Task {
 pin_project! {
     /// One operation on its way through a policy. All of the logic is here; who makes the attempts
     /// is told with each poll.
-    pub(super) struct Guarded<H: Hold, F> {
+    pub(super) struct Guarded<H: Hold, F: Future> {
         hold: H,
         deadline: Option<Deadline>,
         began: Option<Tick>,
         attempt: u32,
+        // How the last attempt ended, until the next one begins.
+        last: Option<Result<F::Output, TimedOut>>,
         #[pin]
         state: State<H, F>,
         // Until the operation has ended. Behind the state, because fields are dropped in this order.
@@ -63,7 +65,7 @@ pin_project! {
     }
 }
 
-impl<H: Hold, F> Guarded<H, F> {
+impl<H: Hold, F: Future> Guarded<H, F> {
     /// Under this deadline, or under the one that is current when it is polled first.
     pub(super) const fn new(hold: H, deadline: Option<Deadline>) -> Self {
         Self {
@@ -71,6 +73,7 @@ impl<H: Hold, F> Guarded<H, F> {
             deadline,
             began: None,
             attempt: 0,
+            last: None,
             state: State::Begun,
             admitted: None,
         }
@@ -78,6 +81,11 @@ impl<H: Hold, F> Guarded<H, F> {
 
     pub(super) const fn hold(&self) -> &H {
         &self.hold
+    }
+
+    /// What it has to be done by, once it has been polled.
+    pub(super) const fn deadline(&self) -> Option<Deadline> {
+        self.deadline
     }
 }
 
@@ -95,7 +103,7 @@ where
     ) -> Poll<Result<U::Response, Error<E>>> {
         let mut this = self.project();
         let parts = this.hold.parts();
-        let (result, moment) = loop {
+        let (ended, moment) = loop {
             // Whoever wants to know the time here wants the same: before an attempt, or behind it.
             let moment = Moment::of(&parts.clock);
             let mut begins = false;
@@ -110,7 +118,7 @@ where
                 }
                 StateProj::Queued { acquire } => match ready!(Pin::new(acquire).poll(cx)) {
                     Ok(permit) => place = Some(permit),
-                    Err(rejection) => break (Err(rejection.into()), moment),
+                    Err(rejection) => break (Err(rejection), moment),
                 },
                 StateProj::Waiting { sleep } => ready!(sleep.poll(cx)),
                 StateProj::Attempting {
@@ -126,18 +134,18 @@ where
                         return Poll::Pending;
                     };
                     let permit = permit.take().expect("an attempt ends once");
-                    let (outcome, result) = match result {
+                    let (outcome, permit) = match &result {
                         Ok(result) => {
-                            let (outcome, result) = U::end(result, &parts.classify, permit);
-                            (outcome, result.map_err(Error::Inner))
+                            let outcome = U::outcome(result.as_ref(), &parts.classify, &permit);
+                            (outcome, Some(permit))
                         }
-                        Err(timed_out) => {
+                        Err(_) => {
                             permit.timed_out();
                             let outcome = match *curtailed {
                                 true => Outcome::Ignored,
                                 false => Outcome::retryable(),
                             };
-                            (outcome, Err(Error::TimedOut(timed_out)))
+                            (outcome, None)
                         }
                     };
                     // A limit learns from first attempts: what comes behind them was waited for.
@@ -150,8 +158,12 @@ where
                         decision.ok().map(|again| retry.clock().sleep_until(again))
                     });
                     let Some(sleep) = again else {
-                        break (result, moment);
+                        break (Ok((result, outcome, permit)), moment);
                     };
+                    if let Some(permit) = permit {
+                        permit.settle(outcome);
+                    }
+                    *this.last = Some(result);
                     this.state.set(State::Waiting { sleep });
                     continue;
                 }
@@ -165,12 +177,12 @@ where
             if left.is_some_and(|left| left.is_zero()) {
                 let name = Arc::clone(&parts.name);
                 let passed = Rejection::new(name, Pattern::Deadline, Reason::DeadlinePassed);
-                break (Err(passed.into()), moment);
+                break (Err(passed), moment);
             }
             if begins {
                 match parts.admit(task.priority) {
                     Ok(admitted) => *this.admitted = admitted,
-                    Err(rejection) => break (Err(rejection.into()), moment),
+                    Err(rejection) => break (Err(rejection), moment),
                 }
                 if let Some(retry) = &parts.retry {
                     retry.begin();
@@ -178,7 +190,7 @@ where
             }
             let mut permit = match Permit::try_acquire(this.hold.clone()) {
                 Ok(permit) => permit,
-                Err(rejection) => break (Err(rejection.into()), moment),
+                Err(rejection) => break (Err(rejection), moment),
             };
             if let (Some(bulkhead), None) = (&parts.bulkhead, &place) {
                 place = bulkhead.look();
@@ -195,13 +207,31 @@ where
                 after = left;
             }
             *this.attempt += 1;
+            *this.last = None;
             let inner = make(left.map(|_| after));
+            let clock = parts.clock.clone();
+            // A deadline does not wait for the first wait.
+            let timed = match curtailed {
+                true => Timed::until(inner, task.class, after, moment.now() + after, clock),
+                false => Timed::new(inner, task.class, after, clock),
+            };
             this.state.set(State::Attempting {
-                timed: Timed::new(inner, task.class, after, parts.clock.clone()),
+                timed,
                 curtailed,
                 permit: Some(permit),
                 place,
             });
+        };
+        let settled = |result| U::settled(result, &parts.classify).map_err(Error::Inner);
+        let result = match (ended, this.last.take()) {
+            (Ok((Ok(result), outcome, Some(permit))), _) => {
+                U::end(result, outcome, &parts.classify, permit).map_err(Error::Inner)
+            }
+            // A rejection says that nothing was called, which is not true behind an attempt.
+            (Ok((result, ..)), _) | (Err(_), Some(result)) => {
+                result.map_or_else(|timed_out| Err(timed_out.into()), settled)
+            }
+            (Err(rejection), None) => Err(rejection.into()),
         };
         this.state.set(State::Done);
         *this.admitted = None;
@@ -215,7 +245,7 @@ where
     }
 }
 
-fn earlier(one: Option<Deadline>, other: Option<Deadline>) -> Option<Deadline> {
+pub(super) fn earlier(one: Option<Deadline>, other: Option<Deadline>) -> Option<Deadline> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use pm_core::reload::InvalidSetting;
 
-use super::builder::leased;
 use super::core::Task;
 use super::hold::Parts;
 use super::{Call, PolicyBuilder, PolicyLayer, PolicySettings, Read};
@@ -178,7 +177,6 @@ impl<C> Policy<C> {
             parts.timeout.reload(timeouts)?;
         }
         if let Some(breaker) = settings.breaker {
-            let breaker = leased(breaker, &parts.timeout.settings());
             parts.breaker.reload(breaker)?;
         }
         if let Some((limit, settings)) = parts.limit.as_ref().zip(settings.limit) {

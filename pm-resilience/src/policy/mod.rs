@@ -2,10 +2,10 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use pm_resilience::{BreakerSettings, Error, Policy, RetrySettings, Timeouts};
+//! use pm_resilience::{BreakerSettings, Error, Outcome, Policy, RetrySettings, Timeouts, classify};
 //!
-//! # #[derive(Debug)] struct NotThere;
-//! # async fn user(id: u64) -> Result<String, NotThere> { if id == 7 { Ok("ada".into()) } else { Err(NotThere) } }
+//! # #[derive(Debug)] enum UserError { NotThere, Lost }
+//! # async fn user(id: u64) -> Result<String, UserError> { match id { 7 => Ok("ada".into()), 0 => Err(UserError::Lost), _ => Err(UserError::NotThere) } }
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let ms = Duration::from_millis;
 //! let db = Policy::named("postgres")
@@ -13,6 +13,11 @@
 //!     .breaker(BreakerSettings::new())
 //!     .retry(RetrySettings::exponential(ms(50), ms(1_000)).attempts(3))
 //!     .slow_log(ms(100))
+//!     // That somebody is not there is an answer of a database that works.
+//!     .classify(classify::errors(|error: &UserError| match error {
+//!         UserError::NotThere => Outcome::Success,
+//!         UserError::Lost => Outcome::retryable(),
+//!     }))
 //!     .build()?;
 //!
 //! match db.read("user.get", || user(7)).await {
@@ -39,7 +44,11 @@
 //!
 //! An attempt has the time of its class, or what the [`Deadline`](crate::Deadline) leaves of it. One
 //! that is cut off by a deadline which left it less is nobody's failure: it says nothing to the
-//! breaker, and is not retried.
+//! breaker, and is not retried. Nor is one whose peer gave up first, having been told how long it
+//! has, if the classifier [can tell](crate::Classify::is_timeout).
+//!
+//! A rejection says that nothing was called. Where a retry is refused, by the breaker, the bulkhead or
+//! the deadline, the result is that of the attempt before it, which is held until then.
 //!
 //! Only reads are retried, and what is marked with [`Call::idempotent`]; of HTTP requests those that
 //! [`RetryLayer`](crate::RetryLayer) would retry. A call that is ready at once allocates nothing,

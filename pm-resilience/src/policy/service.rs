@@ -2,21 +2,23 @@ use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
+use pm_core::clock::Sleep;
 use tower_service::Service;
 
 use super::OperationName;
-use super::core::{Guarded, Task};
+use super::core::{Guarded, Task, earlier};
 use super::hold::{Hold, Owned};
 use crate::breaker::{Head, Until};
 use crate::oneshot::Oneshot;
 use crate::retry::{ReplayBody, Source};
-use crate::{ByMethod, ClassOf, Deadline, Error, deadline};
+use crate::{ByMethod, ClassOf, Deadline, Error, TimedOut, deadline};
 
 /// What [`PolicyLayer`](super::PolicyLayer) builds.
 ///
@@ -67,7 +69,14 @@ where
                 // Known once its body has been read.
                 repeatable: false,
             },
-            source: Source::new(self.inner.clone(), request),
+            source: Source::new(
+                self.inner.clone(),
+                request,
+                self.hold.parts().retry.is_some(),
+            ),
+            deadline,
+            reading: None,
+            cut: TimedOut::new(class, self.hold.parts().timeout.of(class)),
             guarded: Guarded::new(self.hold.clone(), deadline),
             until: PhantomData,
         }
@@ -90,7 +99,9 @@ impl<S: fmt::Debug, C, K, U> fmt::Debug for PolicyService<S, C, K, U> {
 }
 
 pin_project! {
-    /// A request under a policy. Dropping it drops the attempt that is under way, or the wait.
+    /// A request under a policy. A body that is kept for retries is read before the first attempt,
+    /// and has the time of one for that, or what the deadline leaves of it; one that stalls ends with
+    /// [`Error::TimedOut`], which the breaker hears nothing of. Dropping it drops the attempt that is under way, or the wait.
     #[must_use = "futures do nothing unless awaited"]
     pub struct ResponseFuture<S, B, C, U = Head>
     where
@@ -99,6 +110,11 @@ pin_project! {
     {
         task: Task,
         source: Source<S, B>,
+        deadline: Option<Deadline>,
+        // How long a body may take that is read before the first attempt.
+        #[pin]
+        reading: Option<Sleep>,
+        cut: TimedOut,
         #[pin]
         guarded: Guarded<Owned<C>, Oneshot<S, Request<ReplayBody<B>>>>,
         until: PhantomData<fn() -> U>,
@@ -114,8 +130,21 @@ where
     type Output = Result<U::Response, Error<S::Error>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        ready!(this.source.poll_kept(cx));
+        let mut this = self.project();
+        if this.source.poll_kept(cx).is_pending() {
+            if this.reading.is_none() {
+                let clock = &this.guarded.hold().parts().clock;
+                let now = clock.now();
+                let deadline = earlier(*this.deadline, Deadline::current());
+                let left = deadline.map_or(Duration::MAX, |deadline| deadline.remaining(now));
+                *this.cut = TimedOut::new(this.task.class, left.min(this.cut.after()));
+                let sleep = clock.sleep_until(now + this.cut.after());
+                this.reading.set(Some(sleep));
+            }
+            let timer = this.reading.as_pin_mut().expect("made above");
+            return timer.poll(cx).map(|()| Err((*this.cut).into()));
+        }
+        this.reading.set(None);
         let task = Task {
             repeatable: this.source.is_kept(),
             ..*this.task

@@ -10,7 +10,8 @@ use pm_core::stale::{Aged, Stale};
 
 use super::Read;
 use crate::fallback;
-use crate::{Classify, Error};
+use crate::timeout::Timed;
+use crate::{Class, Classify, Error};
 
 /// An answer that may be an old one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,24 +44,29 @@ impl<T> Served<T> {
 pin_project! {
     /// What [`Read::or_stale`] returns: an answer with its age, or the error of the call.
     #[must_use = "futures do nothing unless awaited"]
-    pub struct OrStale<'p, 's, C, M, F, S: ?Sized, K: ?Sized, T, E> {
+    pub struct OrStale<'p, 's, C, M, F: Future, S: ?Sized, K: ?Sized, T, E> {
         #[pin]
         read: Read<'p, C, M, F>,
         source: &'s S,
         key: &'s K,
         max_age: Duration,
+        #[pin]
         asking: Option<Asking<'s, T, E>>,
     }
 }
 
-/// A call without an answer, and what is asked instead.
-struct Asking<'s, T, E> {
-    error: Option<Error<E>>,
-    stale: Stale<'s, T>,
-    _permit: fallback::Permit,
+pin_project! {
+    /// A call without an answer, and what is asked instead.
+    #[project = AskingProj]
+    struct Asking<'s, T, E> {
+        error: Option<Error<E>>,
+        #[pin]
+        stale: Timed<Stale<'s, T>>,
+        _permit: fallback::Permit,
+    }
 }
 
-impl<'p, 's, C, M, F, S: ?Sized, K: ?Sized, T, E> OrStale<'p, 's, C, M, F, S, K, T, E> {
+impl<'p, 's, C, M, F: Future, S: ?Sized, K: ?Sized, T, E> OrStale<'p, 's, C, M, F, S, K, T, E> {
     pub(super) const fn new(
         read: Read<'p, C, M, F>,
         source: &'s S,
@@ -104,21 +110,34 @@ where
                 return Poll::Ready(Err(error));
             };
             let (source, key): (&'s S, &'s K) = (this.source, this.key);
-            *this.asking = Some(Asking {
+            let full = parts.timeout.of(Class::Read);
+            let deadline = this.read.deadline();
+            let left = deadline.map(|deadline| deadline.remaining(parts.clock.now()));
+            let after = left.map_or(full, |left| left.min(full));
+            let stale = source.stale(key, *this.max_age);
+            this.asking.set(Some(Asking {
                 error: Some(error),
-                stale: source.stale(key, *this.max_age),
+                stale: Timed::new(stale, Class::Read, after, parts.clock.clone()),
                 _permit: permit,
-            });
+            }));
         }
-        let asking = this.asking.as_mut().expect("set above");
-        let aged = ready!(asking.stale.as_mut().poll(cx));
-        let error = asking.error.take().expect("not polled after it was done");
-        *this.asking = None;
+        let AskingProj { error, stale, .. } = this
+            .asking
+            .as_mut()
+            .as_pin_mut()
+            .expect("set above")
+            .project();
+        // A source that takes too long has nothing.
+        let aged = ready!(stale.poll(cx)).ok().flatten();
+        let error = error.take().expect("not polled after it was done");
+        this.asking.set(None);
         Poll::Ready(aged.map(Served::Stale).ok_or(error))
     }
 }
 
-impl<C, M, F, S: ?Sized, K: ?Sized, T, E> fmt::Debug for OrStale<'_, '_, C, M, F, S, K, T, E> {
+impl<C, M, F: Future, S: ?Sized, K: ?Sized, T, E> fmt::Debug
+    for OrStale<'_, '_, C, M, F, S, K, T, E>
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OrStale")
             .field("read", &self.read)

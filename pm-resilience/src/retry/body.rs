@@ -162,6 +162,10 @@ impl<B: Body<Data = Bytes> + Unpin> Keeping<B> {
                 Some(Err(error)) => break Some(error),
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
+                        // Pieces of nothing would be kept without bound.
+                        if data.is_empty() {
+                            continue;
+                        }
                         self.size += data.len();
                         self.read.push(data);
                         if self.size > BUFFERED_AT_MOST {
@@ -194,4 +198,45 @@ fn join(read: &mut Vec<Bytes>, size: usize) -> Bytes {
         whole.extend_from_slice(&piece);
     }
     whole.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::task::Waker;
+
+    use super::*;
+
+    /// Pieces of nothing, so many of them, and then nothing for ever.
+    struct Nothings(u32);
+
+    impl Body for Nothings {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            match self.0.checked_sub(1) {
+                Some(left) => {
+                    self.0 = left;
+                    Poll::Ready(Some(Ok(Frame::data(Bytes::new()))))
+                }
+                None => Poll::Pending,
+            }
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(4)
+        }
+    }
+
+    #[test]
+    fn pieces_of_nothing_are_not_kept() {
+        let mut keeping = Keeping::new(Nothings(1_000)).ok().expect("small enough");
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(keeping.poll(&mut cx).is_pending());
+        assert_eq!(keeping.read.capacity(), 0);
+    }
 }

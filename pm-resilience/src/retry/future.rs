@@ -51,7 +51,7 @@ where
         retry.begin();
         Self {
             deadline: Deadline::of(request.extensions()),
-            source: Source::new(service, request),
+            source: Source::new(service, request, true),
             retry,
             classify,
             attempt: 0,

@@ -29,8 +29,9 @@ where
     S: Service<Request<ReplayBody<B>>> + Clone,
     B: Body<Data = Bytes> + Unpin,
 {
-    pub(crate) fn new(service: S, request: Request<B>) -> Self {
-        let repeatable = Idempotent::holds_for(&request);
+    /// `retried` is whether anybody would make it again.
+    pub(crate) fn new(service: S, request: Request<B>, retried: bool) -> Self {
+        let repeatable = retried && Idempotent::holds_for(&request);
         let (parts, body) = request.into_parts();
         let keeping = if repeatable {
             Keeping::new(body)

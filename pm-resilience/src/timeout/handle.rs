@@ -72,6 +72,11 @@ impl Timeout {
         Duration::from_nanos(limit.load(Ordering::Relaxed))
     }
 
+    /// The longest time that any class has.
+    pub(crate) fn longest(&self) -> Duration {
+        self.0.settings.load().longest()
+    }
+
     /// Waits for `inner` for as long as its class may take, then drops it.
     ///
     /// Allocates nothing, and nothing but its time is read if `inner` is ready at once.

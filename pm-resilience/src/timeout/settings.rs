@@ -41,6 +41,11 @@ impl Timeouts {
         }
     }
 
+    pub(super) fn longest(&self) -> Duration {
+        let fixed = self.read.max(self.write).max(self.batch);
+        self.custom.values().copied().fold(fixed, Duration::max)
+    }
+
     /// The same, with this time for reads.
     #[must_use]
     pub fn read(mut self, time: Duration) -> Self {

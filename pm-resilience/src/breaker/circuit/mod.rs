@@ -17,7 +17,10 @@ use super::word::Word;
 use super::{BreakerSettings, BreakerStats, Cause, Counts, Mode, State};
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::telemetry::BreakerMetrics;
-use crate::{Pattern, Reason, Rejection};
+use crate::{Pattern, Reason, Rejection, Timeout};
+
+/// How long a probe has if nothing else is said.
+const LEASE: Duration = Duration::from_secs(10);
 
 /// What all handles of a breaker share.
 ///
@@ -30,6 +33,8 @@ pub(super) struct Circuit {
     /// Which of the breakers of that name it is, for the log.
     key: Option<Box<str>>,
     clock: Clock,
+    /// Whose longest time a probe has if the settings do not say.
+    timeout: Option<Timeout>,
     word: AtomicU64,
     /// Until when it is open, or until when its last probe has a lease: nanoseconds.
     until: AtomicU64,
@@ -73,6 +78,7 @@ impl Circuit {
             name,
             key,
             clock,
+            timeout: None,
             word: AtomicU64::new(word.bits()),
             until: AtomicU64::new(0),
             slow_after: AtomicU64::new(armed.slow_nanos()),
@@ -88,7 +94,21 @@ impl Circuit {
     /// Another one, on this clock.
     pub(super) fn on(&self, clock: Clock) -> Self {
         let (name, metrics) = (Arc::clone(&self.name), Arc::clone(&self.metrics));
-        Self::new(name, self.key.clone(), self.settings(), clock, metrics)
+        let mut circuit = Self::new(name, self.key.clone(), self.settings(), clock, metrics);
+        circuit.timeout.clone_from(&self.timeout);
+        circuit
+    }
+
+    /// Another one, whose probes have the longest of these times if the settings do not say.
+    pub(super) fn leasing(&self, timeout: Timeout) -> Self {
+        let mut circuit = self.on(self.clock.clone());
+        circuit.timeout = Some(timeout);
+        circuit
+    }
+
+    fn lease(&self, armed: &Armed) -> Duration {
+        let longest = || self.timeout.as_ref().map(Timeout::longest);
+        armed.settings.probe_lease.or_else(longest).unwrap_or(LEASE)
     }
 
     pub(super) fn name(&self) -> &Arc<str> {
@@ -189,7 +209,7 @@ impl Circuit {
                 word = word.with_probes(0, passed);
             }
         }
-        self.set_until(now + armed.lease());
+        self.set_until(now + self.lease(armed));
         self.probes(word, word.in_flight() + 1, word.passed());
         Ok(Pass::new(word.generation(), Some(now)))
     }

@@ -29,7 +29,9 @@ impl Circuit {
     /// It ended by being dropped.
     pub(in crate::breaker) fn settle_dropped(&self, pass: &Pass) {
         let had = |since: Tick| self.clock.now().saturating_duration_since(since);
-        let allowance = self.armed.load().allowance();
+        let armed = self.armed.load();
+        // A call that is cut off says something if it had so long.
+        let allowance = armed.slow_after().unwrap_or_else(|| self.lease(&armed));
         match pass.started() {
             Some(since) if !pass.is_curtailed() && had(since) >= allowance => {
                 self.settle_cut_off(pass);
