@@ -23,14 +23,18 @@
 //! A socket outlives the response that opens it: there the handler takes the permit out of the
 //! request's extensions and holds it for as long as the socket lives.
 
-mod body;
 mod future;
 mod layer;
 mod permits;
 mod service;
 
-pub use self::body::PermitBody;
+use pm_core::ResponseBody;
+use pm_core::body::HeldBody;
+
 pub use self::future::ResponseFuture;
 pub use self::layer::InFlightLayer;
 pub use self::permits::{Concurrency, Full, Permit};
 pub use self::service::InFlight;
+
+/// A body that holds a permit until it has ended, or failed, or is dropped.
+pub type PermitBody<B> = HeldBody<ResponseBody<B>, Permit>;

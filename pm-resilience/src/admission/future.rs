@@ -123,7 +123,8 @@ where
                     let result = result.map(|response| {
                         let (status, headers) = (response.status(), response.headers());
                         let permit = permit.and_then(|permit| G::answered(permit, status, headers));
-                        response.map(|body| PermitBody::new(ResponseBody::inner(body), permit))
+                        response
+                            .map(|body| PermitBody::<G, _>::new(ResponseBody::inner(body), permit))
                     });
                     // Also if this is kept for longer than it is used.
                     this.state.set(State::Done);
@@ -131,7 +132,7 @@ where
                 }
                 StateProj::Refused { response } => {
                     let response = response.take().expect("not polled after it was done");
-                    let early = |body| PermitBody::new(ResponseBody::early(body), None);
+                    let early = |body| PermitBody::<G, _>::new(ResponseBody::early(body), None);
                     return Poll::Ready(Ok(response.map(early)));
                 }
                 StateProj::Done => panic!("polled after it was done"),

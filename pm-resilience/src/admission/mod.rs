@@ -28,19 +28,24 @@
 //! # Ok::<(), pm_core::reload::InvalidSetting>(())
 //! ```
 
-mod body;
 mod future;
 mod gate;
 mod layer;
 mod service;
 
+use pm_core::ResponseBody;
+use pm_core::body::HeldBody;
+
+use self::gate::sealed::Sealed;
 use crate::{Bulkhead, Limit, Shed};
 
-pub use self::body::PermitBody;
 pub use self::future::ResponseFuture;
 pub use self::gate::Gate;
 pub use self::layer::{AdmissionLayer, problem};
 pub use self::service::Admission;
+
+/// A body that holds the permit of a gate until it has ended, or failed, or is dropped.
+pub type PermitBody<G, B> = HeldBody<ResponseBody<B>, <G as Sealed>::Permit>;
 
 /// Lets in a fixed number of requests. The permit is the whole request's, whatever it answers.
 pub type BulkheadAdmissionLayer = AdmissionLayer<Bulkhead>;

@@ -1,30 +1,28 @@
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use pm_core::ResponseBody;
-
-use super::Permit;
 
 pin_project! {
-    /// A body that holds a permit until it has ended, or failed, or is dropped.
-    #[derive(Debug)]
-    pub struct PermitBody<B> {
+    /// A body that holds something, such as a permit, until it has ended, or failed, or is dropped.
+    pub struct HeldBody<B, H> {
         #[pin]
-        body: ResponseBody<B>,
-        permit: Option<Permit>,
+        body: B,
+        held: Option<H>,
     }
 }
 
-impl<B> PermitBody<B> {
-    pub(super) const fn new(body: ResponseBody<B>, permit: Option<Permit>) -> Self {
-        Self { body, permit }
+impl<B, H> HeldBody<B, H> {
+    /// `body`, which holds `held`, if there is anything to be held.
+    pub const fn new(body: B, held: Option<H>) -> Self {
+        Self { body, held }
     }
 }
 
-impl<B> Body for PermitBody<B>
+impl<B, H> Body for HeldBody<B, H>
 where
     B: Body<Data = Bytes>,
 {
@@ -38,7 +36,7 @@ where
         let this = self.project();
         let frame = ready!(this.body.poll_frame(cx));
         if !matches!(frame, Some(Ok(_))) {
-            *this.permit = None;
+            *this.held = None;
         }
         Poll::Ready(frame)
     }
@@ -49,5 +47,14 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl<B: fmt::Debug, H> fmt::Debug for HeldBody<B, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeldBody")
+            .field("body", &self.body)
+            .field("holds", &self.held.is_some())
+            .finish()
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! A layer that may answer instead of the inner service returns
 //! `Response<ResponseBody<B>>`: the inner body passes through untouched, and an answer of the
-//! layer's own is a piece of [`Bytes`].
+//! layer's own is a piece of [`Bytes`]. One that lets so many in at a time wraps it in a
+//! [`HeldBody`].
+
+mod held;
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,6 +13,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+
+pub use self::held::HeldBody;
 
 pin_project! {
     /// Either the inner service's body or an early answer; see the [module documentation](self).
