@@ -8,6 +8,7 @@ pub mod future;
 pub mod guard;
 pub mod headers;
 pub mod in_flight;
+pub mod rule_book;
 pub mod store;
 pub mod telemetry;
 pub mod user_quotas;
@@ -52,6 +53,7 @@ pub use self::op::Op;
 pub use self::policy_name::{InvalidPolicyName, PolicyName};
 pub use self::quota::{InvalidQuota, Quota};
 pub use self::refusal::{Reason, Refusal};
+pub use self::rule_book::{RuleBook, RuleStore};
 pub use self::rules::{
     By, InvalidBy, InvalidMultiplier, InvalidRules, MalformedPath, Multiplier, Rule, Rules,
     STANDARD_ROLES, Stage,

@@ -252,6 +252,11 @@ impl Limiter {
         }
     }
 
+    /// Whether these rules could be put into force.
+    pub(crate) fn check_rules(&self, rules: Rules) -> Result<(), InvalidRules> {
+        RuleSet::compile(rules, &self.0.settings.keys).map(drop)
+    }
+
     /// The rules that are in force.
     pub fn rules(&self) -> Rules {
         self.0.rules.load().source.clone()

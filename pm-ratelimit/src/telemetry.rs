@@ -44,6 +44,12 @@ pub const BLOCKS: &str = "pm_ratelimit_blocks_total";
 /// Counter: times that the store of blocks did not answer.
 pub const BLOCK_STORE_FAILURES: &str = "pm_ratelimit_block_store_failures_total";
 
+/// Counter: times that the store of rules did not answer when it was asked what has changed.
+pub const RULE_STORE_FAILURES: &str = "pm_ratelimit_rule_store_failures_total";
+
+/// Counter: look-ups of quotas of users in the store of rules, because nothing was remembered.
+pub const QUOTA_LOOKUPS: &str = "pm_ratelimit_quota_lookups_total";
+
 /// What became of a rule in a decision.
 #[derive(Clone, Copy, Debug)]
 #[repr(usize)]
@@ -301,5 +307,41 @@ impl BlockCounters {
     pub(crate) fn failed(&self) {
         self.store_failures.fetch_add(1, Ordering::Relaxed);
         count(BLOCK_STORE_FAILURES, None, 1);
+    }
+}
+
+/// What a [`RuleBook`](crate::RuleBook) has counted since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RuleBookStats {
+    /// Look-ups of quotas of users in the store, because nothing was remembered.
+    pub lookups: u64,
+    /// Times that the store failed when it was asked what has changed.
+    pub store_failures: u64,
+}
+
+/// The counters behind [`RuleBookStats`].
+#[derive(Debug, Default)]
+pub(crate) struct RuleBookCounters {
+    lookups: AtomicU64,
+    store_failures: AtomicU64,
+}
+
+impl RuleBookCounters {
+    pub(crate) fn stats(&self) -> RuleBookStats {
+        RuleBookStats {
+            lookups: self.lookups.load(Ordering::Relaxed),
+            store_failures: self.store_failures.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn looked_up(&self) {
+        self.lookups.fetch_add(1, Ordering::Relaxed);
+        count(QUOTA_LOOKUPS, None, 1);
+    }
+
+    pub(crate) fn failed(&self) {
+        self.store_failures.fetch_add(1, Ordering::Relaxed);
+        count(RULE_STORE_FAILURES, None, 1);
     }
 }

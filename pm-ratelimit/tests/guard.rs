@@ -1,4 +1,4 @@
-//! Every store of violations and blocks keeps the whole contract.
+//! Every store of violations, blocks and rules keeps the whole contract.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 #[cfg(any(feature = "postgres", feature = "redis"))]
@@ -99,7 +99,8 @@ mod sqlite {
         )
     }
 
-    pm_ratelimit::guard_conformance!(fresh().await);
+    pm_ratelimit::guard_conformance!(blocks on fresh().await);
+    pm_ratelimit::guard_conformance!(violations on fresh().await);
 
     #[tokio::test]
     async fn what_is_written_is_there_after_a_restart_and_for_another_process() {
@@ -171,7 +172,8 @@ mod postgres {
         format!("{}?options=-csearch_path%3D{schema}", server.url())
     }
 
-    pm_ratelimit::guard_conformance!(fresh().await);
+    pm_ratelimit::guard_conformance!(blocks on fresh().await);
+    pm_ratelimit::guard_conformance!(violations on fresh().await);
 
     #[tokio::test]
     async fn many_who_connect_at_once_make_the_tables_once() {
@@ -225,7 +227,8 @@ mod redis {
         Kept::new(store, server)
     }
 
-    pm_ratelimit::guard_conformance!(fresh().await);
+    pm_ratelimit::guard_conformance!(blocks on fresh().await);
+    pm_ratelimit::guard_conformance!(violations on fresh().await);
 
     #[tokio::test]
     async fn a_flush_is_one_round_trip() {
@@ -252,9 +255,9 @@ mod redis {
         let endpoint = Endpoint::cluster(cluster.urls()).unwrap();
         let redis = Redis::connect(endpoint, Options::new()).await.unwrap();
         let store = store(redis);
-        use pm_ratelimit::guard::conformance::*;
-        a_thousand_rows_are_one_step(Arc::clone(&store)).await;
-        changes_come_in_pages(store).await;
+        use pm_ratelimit::guard::conformance::{blocks, violations};
+        violations::a_thousand_rows_are_one_step(Arc::clone(&store)).await;
+        blocks::changes_come_in_pages(store).await;
     }
 
     #[tokio::test]

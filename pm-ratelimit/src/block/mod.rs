@@ -22,4 +22,5 @@ pub use self::future::ResponseFuture;
 pub use self::layer::BlockLayer;
 pub use self::list::{BlockList, Listed};
 pub use self::service::Block;
-pub use self::store::{BlockStore, Changes, PAGE, Position};
+pub use self::store::{BlockStore, Changes, PAGE};
+pub use crate::guard::Position;

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 
 use super::Entry;
 use crate::Error;
+use crate::guard::Position;
 
 /// The most changes that are told at a time.
 pub const PAGE: usize = 1_000;
@@ -50,15 +51,6 @@ pub trait BlockStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// If the store did not answer.
     async fn changes(self: Arc<Self>, since: Position, now_micros: i64) -> Result<Changes, Error>;
-}
-
-/// Up to where somebody knows the changes of a store. The default knows none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Position {
-    /// Which life of the store; never 0.
-    pub epoch: u64,
-    /// The version of the last change.
-    pub version: u64,
 }
 
 /// What has changed.

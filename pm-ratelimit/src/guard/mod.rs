@@ -1,11 +1,12 @@
-//! Where violations and blocks are kept.
+//! Where violations, blocks and rules are kept.
 //!
-//! Each backend here keeps both, behind one connection. They are no place for buckets: those are in a
+//! Each backend here keeps all of them, behind one connection. They are no place for buckets: those are in a
 //! [`RateLimitStore`](crate::RateLimitStore).
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod memory;
+mod position;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redis")]
@@ -16,9 +17,14 @@ mod sql;
 mod sqlite;
 
 pub use self::memory::MemoryStore;
+pub use self::position::Position;
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
 #[cfg(feature = "redis")]
 pub use self::redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
+
+/// How many quotas that were withdrawn are told of. Whoever is further behind is told that any may have
+/// changed.
+const WITHDRAWN: usize = 1_000;

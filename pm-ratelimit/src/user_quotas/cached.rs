@@ -1,20 +1,15 @@
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use pm_core::{Identity, Tick};
 
+use super::remembered::{Remembered, UserAndRule};
 use super::{Lookup, UserQuotas};
-use crate::key::{DigestKey, Keys};
-use crate::subject::Who;
 use crate::{Error, PolicyName, Quota, User};
 
 /// How long a source that failed is not asked again about the same user.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// More shards than this gain nothing.
-const SHARDS: usize = 64;
 
 /// Remembers what another [`UserQuotas`] says, about a bounded number of users, for a while.
 ///
@@ -25,11 +20,8 @@ const SHARDS: usize = 64;
 #[derive(Debug)]
 pub struct CachedUserQuotas {
     source: Arc<dyn UserQuotas>,
-    keys: Keys,
     time_to_live: Duration,
-    /// The most entries in one shard.
-    room: usize,
-    shards: Box<[Mutex<HashMap<u128, Entry>>]>,
+    known: Remembered<Entry>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,47 +35,24 @@ impl CachedUserQuotas {
     /// how long a change takes to be noticed. About 100 bytes for each.
     #[must_use]
     pub fn new(source: Arc<dyn UserQuotas>, users: usize, time_to_live: Duration) -> Self {
-        let shards = (users / 16).clamp(1, SHARDS);
         Self {
             source,
-            keys: Keys::new(DigestKey::random()),
             time_to_live,
-            room: users.div_ceil(shards).max(1),
-            shards: (0..shards).map(|_| Mutex::default()).collect(),
+            known: Remembered::new(users),
         }
     }
 
-    fn key(&self, rule: &PolicyName, user: User<'_>) -> u128 {
-        let rule = self.keys.rule(rule);
-        rule.wrapping_add(self.keys.subject(&Who::User(user)))
-    }
-
-    fn shard<T>(&self, key: u128, work: impl FnOnce(&mut HashMap<u128, Entry>) -> T) -> T {
-        let shard = &self.shards[(key >> 64) as usize % self.shards.len()];
-        work(&mut shard.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn remember(&self, key: u128, entry: Entry, now: Tick) {
-        self.shard(key, |entries| {
-            if entries.len() >= self.room && !entries.contains_key(&key) {
-                entries.retain(|_, entry| entry.until > now);
-                // Whoever the map happens to begin with: nobody can choose who that is.
-                if entries.len() >= self.room
-                    && let Some(victim) = entries.keys().next().copied()
-                {
-                    entries.remove(&victim);
-                }
-            }
-            entries.insert(key, entry);
-        });
+    fn remember(&self, key: UserAndRule, entry: Entry, now: Tick) {
+        let is_over = |entry: &Entry| entry.until <= now;
+        self.known.change(key, |_| Some(entry), is_over);
     }
 }
 
 #[async_trait]
 impl UserQuotas for CachedUserQuotas {
     fn try_quota(&self, rule: &PolicyName, user: User<'_>, now: Tick) -> Lookup {
-        let key = self.key(rule, user);
-        let known = self.shard(key, |entries| entries.get(&key).copied());
+        let key = self.known.key(rule, user);
+        let known = self.known.get(key);
         if let Some(entry) = known
             && entry.until > now
         {
@@ -102,7 +71,7 @@ impl UserQuotas for CachedUserQuotas {
         user: Identity,
         now: Tick,
     ) -> Result<Option<Quota>, Error> {
-        let key = self.key(&rule, User::from(&user));
+        let key = self.known.key(&rule, User::from(&user));
         let answer = Arc::clone(&self.source).quota(rule, user, now).await;
         match answer {
             Ok(quota) => {
@@ -111,7 +80,7 @@ impl UserQuotas for CachedUserQuotas {
                 Ok(quota)
             }
             Err(error) => {
-                let known = self.shard(key, |entries| entries.get(&key).copied());
+                let known = self.known.get(key);
                 let quota = known.and_then(|entry| entry.quota);
                 let until = now + PAUSE;
                 self.remember(key, Entry { quota, until }, now);
@@ -206,8 +175,7 @@ mod tests {
         for number in 0..10_000 {
             ask(&cached, &format!("user {number}"), 0).await;
         }
-        let entries = |shard: &Mutex<HashMap<u128, Entry>>| shard.lock().expect("sound").len();
-        let remembered: usize = cached.shards.iter().map(entries).sum();
+        let remembered = cached.known.len();
         assert!(remembered <= 104, "{remembered} of 100");
     }
 }

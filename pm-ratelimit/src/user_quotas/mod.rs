@@ -2,6 +2,7 @@
 
 mod cached;
 mod memory;
+mod remembered;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::{Error, PolicyName, Quota, User};
 
 pub use self::cached::CachedUserQuotas;
 pub use self::memory::MemoryUserQuotas;
+pub(crate) use self::remembered::Remembered;
 
 /// Knows which users have a quota of their own, by which rule.
 ///

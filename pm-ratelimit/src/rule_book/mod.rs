@@ -1,0 +1,18 @@
+//! Rules and quotas of users that are kept in a store, and change on every instance at once.
+
+mod book;
+mod bounds;
+mod builder;
+mod edit;
+mod known;
+mod quotas;
+mod store;
+
+pub use self::book::RuleBook;
+pub use self::builder::RuleBookBuilder;
+pub use self::edit::{Edit, EditError};
+pub use self::store::{
+    Assigned, Changes, PAGE, QuotaChange, QuotaChanges, RULES, RuleStore, SavedRule, SavedRules,
+    Told,
+};
+pub use crate::guard::Position;
