@@ -7,8 +7,8 @@ use crate::key::Keys;
 use crate::limiter::Settings;
 use crate::rules::RuleSet;
 use crate::{
-    DigestKey, InvalidRules, Limiter, MemoryStore, RateLimitStore, RefusalObserver, Rules,
-    UserQuotas,
+    DigestKey, Emergency, InvalidRules, Limiter, MemoryStore, RateLimitStore, RefusalObserver,
+    Rules, UserQuotas,
 };
 
 /// A [`Limiter`] to be: its rules, and what it decides with.
@@ -23,6 +23,7 @@ pub struct LimiterBuilder {
     headers: Headers,
     user_quotas: Option<Arc<dyn UserQuotas>>,
     observers: Vec<Arc<dyn RefusalObserver>>,
+    emergency: Option<Emergency>,
 }
 
 impl LimiterBuilder {
@@ -36,6 +37,7 @@ impl LimiterBuilder {
             headers: Headers::default(),
             user_quotas: None,
             observers: Vec::new(),
+            emergency: None,
         }
     }
 
@@ -83,6 +85,13 @@ impl LimiterBuilder {
         self
     }
 
+    /// What may declare an emergency, in which the rules are those that its profile makes of them.
+    /// Several limiters may have the same. Without it, the rules are always what they are.
+    pub fn emergency(mut self, emergency: Emergency) -> Self {
+        self.emergency = Some(emergency);
+        self
+    }
+
     /// Which headers answers carry. Without it, `RateLimit` and `RateLimit-Policy`.
     pub const fn headers(mut self, headers: Headers) -> Self {
         self.headers = headers;
@@ -99,10 +108,11 @@ impl LimiterBuilder {
     ///
     /// # Errors
     ///
-    /// If a rule is not valid: the error names it and its field.
+    /// If a rule is not valid, an extra one of a profile included: the error names it and its field.
     pub fn build(self) -> Result<Limiter, InvalidRules> {
         let keys = Keys::new(self.key.unwrap_or_else(DigestKey::random));
-        let rules = RuleSet::compile(self.rules, &keys)?;
+        let profiles = self.emergency.as_ref().map_or(&[][..], Emergency::named);
+        let rules = RuleSet::compile(self.rules, profiles, &keys)?;
         let settings = Settings {
             store: (self.store).unwrap_or_else(|| Arc::new(MemoryStore::bounded(100_000))),
             clock: self.clock,
@@ -111,6 +121,7 @@ impl LimiterBuilder {
             headers: self.headers,
             user_quotas: self.user_quotas,
             observers: self.observers,
+            emergency: self.emergency,
         };
         Ok(Limiter::assemble(rules, settings))
     }

@@ -3,6 +3,7 @@ use std::num::NonZeroU32;
 
 use arrayvec::ArrayVec;
 
+use crate::emergency::Reduction;
 use crate::{OnFailure, Quota};
 
 /// Names one bucket: a keyed digest of whose it is and what it limits.
@@ -114,6 +115,17 @@ impl Charge {
         Self {
             quota,
             ceiling: quota.capacity(),
+            ..self
+        }
+    }
+
+    /// The same charge under what is left of its quota in an emergency.
+    ///
+    /// The ceiling stays that of the whole: what is owed when an emergency begins or ends is carried
+    /// over, in both directions.
+    pub(crate) const fn reduced(self, reduction: &Reduction) -> Self {
+        Self {
+            quota: reduction.of(&self.quota, self.cost),
             ..self
         }
     }

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 
 use crate::rules::{Compiled, RuleSet};
 use crate::{Op, PolicyName, Quota, Subject};
@@ -9,6 +10,7 @@ use crate::{Op, PolicyName, Quota, Subject};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     rules: Vec<Explained>,
+    emergency: Option<Arc<str>>,
 }
 
 /// What an [`Explanation`] says about one rule.
@@ -19,6 +21,7 @@ pub struct Explained {
     quota: Quota,
     role: Option<Box<str>>,
     shadow: bool,
+    reduced: bool,
 }
 
 /// Why a rule applies, or why not.
@@ -38,14 +41,24 @@ pub enum Because {
 }
 
 impl Explanation {
-    pub(crate) fn new(rules: &RuleSet, subject: &Subject<'_>, op: &Op<'_>) -> Self {
+    pub(crate) fn new(
+        rules: &RuleSet,
+        profile: Option<u16>,
+        subject: &Subject<'_>,
+        op: &Op<'_>,
+    ) -> Self {
+        let reductions = rules.reductions(profile);
+        let reductions = reductions.filter(|reductions| !reductions.exempts(subject));
+        let profile = profile.filter(|_| reductions.is_some());
         let mut matching = Vec::new();
         let matched = rules.each_match(op.stage, &op.target, &mut |rule| matching.push(rule));
         // A path without a normal form matches nothing; the layer answers it before any rule.
         let winner = matched.ok().and(matching.iter().copied().min());
         let because = |number: u16, rule: &Compiled| {
             let matches = matching.contains(&number);
-            if rules.always(op.stage).contains(&number) {
+            if rules.always(op.stage).contains(&number)
+                || reductions.is_some_and(|reductions| reductions.extra(op.stage).contains(&number))
+            {
                 Because::Always
             } else if !matches {
                 return Because::Elsewhere;
@@ -56,15 +69,24 @@ impl Explanation {
             }
             .unless(subject.who(&rule.by).is_none())
         };
-        let rules = (0u16..).zip(rules.rules()).map(|(number, rule)| Explained {
-            rule: rule.name.clone(),
-            because: because(number, rule),
-            quota: rule.quota_for(subject),
-            role: rule.role_of(subject).map(|(role, _)| role.clone()),
-            shadow: rule.shadow,
+        let there = (0u16..).zip(rules.rules());
+        let there = there.filter(|(_, rule)| rule.is_in(profile));
+        let explained = there.map(|(number, rule)| {
+            let whole = rule.quota_for(subject);
+            let quota =
+                reductions.map_or(whole, |reductions| reductions.reduce_quota(number, whole));
+            Explained {
+                rule: rule.name.clone(),
+                because: because(number, rule),
+                reduced: quota != whole || reductions.is_some_and(|all| all.is_extra(number)),
+                quota,
+                role: rule.role_of(subject).map(|(role, _)| role.clone()),
+                shadow: rule.shadow,
+            }
         });
         Self {
-            rules: rules.collect(),
+            rules: explained.collect(),
+            emergency: reductions.map(|reductions| Arc::clone(&reductions.name)),
         }
     }
 
@@ -72,6 +94,12 @@ impl Explanation {
     #[must_use]
     pub fn rules(&self) -> &[Explained] {
         &self.rules
+    }
+
+    /// The profile of the emergency that is in force, if there is one and the subject is not exempt.
+    #[must_use]
+    pub fn emergency(&self) -> Option<&str> {
+        self.emergency.as_deref()
     }
 
     /// Those that apply.
@@ -99,7 +127,8 @@ impl Explained {
         matches!(self.because, Because::Always | Because::MostSpecific)
     }
 
-    /// The quota of the subject by this rule, by the roles that they have.
+    /// The quota of the subject by this rule, by the roles that they have; what is left of it in an
+    /// emergency.
     #[must_use]
     pub const fn quota(&self) -> &Quota {
         &self.quota
@@ -109,6 +138,12 @@ impl Explained {
     #[must_use]
     pub fn role(&self) -> Option<&str> {
         self.role.as_deref()
+    }
+
+    /// Whether an emergency has made less of the quota, or the rule is only there because of it.
+    #[must_use]
+    pub const fn is_reduced(&self) -> bool {
+        self.reduced
     }
 
     /// Whether the rule is on trial.
@@ -160,6 +195,9 @@ impl fmt::Display for Explanation {
             }
             if rule.shadow {
                 f.write_str(", on trial")?;
+            }
+            if rule.reduced {
+                f.write_str(", in an emergency")?;
             }
             f.write_str("\n")?;
         }

@@ -170,7 +170,10 @@ impl Admission {
                 matches!(rule.by, By::Caller | By::Client) && subject.as_client().is_none();
         };
         let keys = &limiter.settings().keys;
-        let mut picks = Picks::default();
+        let mut picks = Picks {
+            profile: limiter.settings().profile(),
+            ..Picks::default()
+        };
         if (rules.pick(&op, &subject, keys, &mut picks, &mut unidentified)).is_err() {
             return self.refuse(Reason::MalformedPath, request);
         };
@@ -213,6 +216,8 @@ impl Admission {
                 Reason::StoreUnavailable
             } else if ruling.is_never() {
                 Reason::Never
+            } else if ruling.is_reduced_capacity() {
+                Reason::ReducedCapacity
             } else {
                 Reason::Limited
             },

@@ -4,6 +4,7 @@
 pub mod algorithm;
 pub mod block;
 pub mod caller;
+pub mod emergency;
 pub mod future;
 pub mod guard;
 pub mod headers;
@@ -42,6 +43,7 @@ pub use self::block::{AutoBlock, BlockLayer, BlockList, BlockStore};
 pub use self::builder::LimiterBuilder;
 pub use self::charge::{BucketId, Charge, Charges, Mode, TooManyCharges};
 pub use self::decision::{Decision, Outcome};
+pub use self::emergency::Emergency;
 pub use self::error::Error;
 pub use self::explanation::{Because, Explained, Explanation};
 pub use self::key::DigestKey;

@@ -8,6 +8,7 @@ use pm_core::{Clock, Identity, Tick, TrustedProxies};
 
 use crate::builder::LimiterBuilder;
 use crate::complaints::Complaints;
+use crate::emergency::Named;
 use crate::headers::Headers;
 use crate::key::{DigestKey, Keys};
 use crate::rules::{Compiled, Picks, RuleSet, Single};
@@ -15,9 +16,9 @@ use crate::ruling;
 use crate::telemetry::{self, Counters};
 use crate::user_quotas::{Lookup, UserQuotas};
 use crate::{
-    Decision, Error, Explanation, InvalidRules, MemoryStore, OnFailure, Op, PolicyName, Quota,
-    RateLimitLayer, RateLimitStore, RefusalObserver, Rules, Stage, Stats, Subject, User, Verdict,
-    observer,
+    Decision, Emergency, Error, Explanation, InvalidRules, MemoryStore, OnFailure, Op, PolicyName,
+    Quota, RateLimitLayer, RateLimitStore, RefusalObserver, Rules, Stage, Stats, Subject, User,
+    Verdict, observer,
 };
 
 /// Decides who may do how much: a handle that is cheap to clone and has no type parameters.
@@ -63,6 +64,7 @@ pub(crate) struct Settings {
     pub(crate) headers: Headers,
     pub(crate) user_quotas: Option<Arc<dyn UserQuotas>>,
     pub(crate) observers: Vec<Arc<dyn RefusalObserver>>,
+    pub(crate) emergency: Option<Emergency>,
 }
 
 /// What was decided, by which rules. It owns all it needs, so that it can outlive the request.
@@ -223,7 +225,8 @@ impl Limiter {
     /// Which rules apply to that, and why; and which do not. It charges nothing, asks no store and
     /// looks up no quotas of users.
     pub fn explain<'a>(&self, subject: &Subject<'_>, op: impl Into<Op<'a>>) -> Explanation {
-        Explanation::new(&self.0.rules.load(), subject, &op.into())
+        let profile = self.0.settings.profile();
+        Explanation::new(&self.0.rules.load(), profile, subject, &op.into())
     }
 
     /// Puts other rules into force, for this limiter, its clones and its layers.
@@ -234,11 +237,13 @@ impl Limiter {
     ///
     /// # Errors
     ///
-    /// If a rule is not valid. The error names it and its field, and the old rules stay in force.
+    /// If a rule is not valid, or an extra one of a profile is not beside them. The error names it and
+    /// its field, and the old rules stay in force.
     pub fn reload(&self, rules: Rules) -> Result<(), InvalidRules> {
-        match RuleSet::compile(rules, &self.0.settings.keys) {
+        let Settings { keys, .. } = &self.0.settings;
+        let count = rules.iter().len();
+        match RuleSet::compile(rules, self.0.settings.profiles(), keys) {
             Ok(rules) => {
-                let count = rules.rules().len();
                 self.0.rules.store(Arc::new(rules));
                 tracing::info!(rules = count, "other rate limit rules are in force");
                 telemetry::reloaded("applied");
@@ -254,10 +259,17 @@ impl Limiter {
 
     /// Whether these rules could be put into force.
     pub(crate) fn check_rules(&self, rules: Rules) -> Result<(), InvalidRules> {
-        RuleSet::compile(rules, &self.0.settings.keys).map(drop)
+        let Settings { keys, .. } = &self.0.settings;
+        RuleSet::compile(rules, self.0.settings.profiles(), keys).map(drop)
     }
 
-    /// The rules that are in force.
+    /// What may declare an emergency, if there is something.
+    #[must_use]
+    pub fn emergency(&self) -> Option<&Emergency> {
+        self.0.settings.emergency.as_ref()
+    }
+
+    /// The rules that are in force, as they are without an emergency.
     pub fn rules(&self) -> Rules {
         self.0.rules.load().source.clone()
     }
@@ -280,6 +292,7 @@ impl Limiter {
 
     #[inline]
     fn pick(&self, rules: &RuleSet, subject: &Subject<'_>, op: &Op<'_>, picks: &mut Picks) {
+        picks.profile = self.0.settings.profile();
         let mut unidentified = |rule: &Compiled| self.count_unidentified(rule);
         rules
             .pick(op, subject, &self.0.settings.keys, picks, &mut unidentified)
@@ -319,10 +332,11 @@ impl Limiter {
         let (Some(quotas), Some(user)) = (&self.0.settings.user_quotas, subject.as_user()) else {
             return Some(());
         };
-        for (pick, charge) in picks.rules.iter().zip(picks.charges.as_mut_slice()) {
+        let reductions = rules.reductions(picks.profile);
+        for (pick, charge) in picks.rules.iter_mut().zip(picks.charges.as_mut_slice()) {
             if pick.by_user {
                 match quotas.try_quota(&rules.rule(pick.rule).name, user, now) {
-                    Lookup::Own(quota) => *charge = charge.with_quota(quota),
+                    Lookup::Own(quota) => pick.has_own(quota, charge, reductions),
                     Lookup::Rule => {}
                     Lookup::Unknown => return None,
                 }
@@ -365,7 +379,8 @@ impl Limiter {
             return;
         };
         let now = self.0.settings.clock.now();
-        for (pick, charge) in picks.rules.iter().zip(picks.charges.as_mut_slice()) {
+        let reductions = rules.reductions(picks.profile);
+        for (pick, charge) in picks.rules.iter_mut().zip(picks.charges.as_mut_slice()) {
             if !pick.by_user {
                 continue;
             }
@@ -379,7 +394,7 @@ impl Limiter {
                 }
             };
             match quota {
-                Ok(Some(quota)) => *charge = charge.with_quota(quota),
+                Ok(Some(quota)) => pick.has_own(quota, charge, reductions),
                 Ok(None) => {}
                 Err(error) => {
                     // What is owed under a quota that cannot be looked up now is not forgiven.
@@ -438,7 +453,19 @@ impl Settings {
             headers: Headers::default(),
             user_quotas: None,
             observers: Vec::new(),
+            emergency: None,
         }
+    }
+
+    /// The profiles that an emergency may be declared by.
+    fn profiles(&self) -> &[Named] {
+        self.emergency.as_ref().map_or(&[], Emergency::named)
+    }
+
+    /// The profile of the emergency that is in force now.
+    #[inline]
+    pub(crate) fn profile(&self) -> Option<u16> {
+        self.emergency.as_ref()?.in_force()
     }
 }
 

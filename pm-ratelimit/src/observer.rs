@@ -13,7 +13,8 @@ const MAX_ENDPOINT: usize = 256;
 /// Is told of every request, frame or job that a limiter refuses.
 ///
 /// A refusal counts if somebody asked for more than a quota or a limit allows. One for another
-/// reason is not the caller's doing, and nobody is told: a store that failed, a path without a normal
+/// reason is not the caller's doing, and nobody is told: a store that failed, an emergency that refuses
+/// [for want of capacity](crate::emergency::Answer::TemporaryReducedCapacity), a path without a normal
 /// form, a request from nowhere.
 pub trait RefusalObserver: fmt::Debug + Send + Sync + 'static {
     /// Somebody was refused.
@@ -161,7 +162,9 @@ pub(crate) fn tell_of_verdict(
         Verdict::Allowed(_) => return,
         Verdict::Never(never) => Some(never.policy()),
         // Without an outcome it is the store that failed.
-        Verdict::Refused(refused) if refused.outcome.is_none() => return,
+        Verdict::Refused(refused) if refused.outcome.is_none() || refused.reduced_capacity => {
+            return;
+        }
         Verdict::Refused(refused) => refused.policy(),
     };
     let (method, path) = match op.target {

@@ -190,31 +190,81 @@ impl Quota {
 
     /// What one of so many replicas may give out on its own: that part of the rate and of the burst.
     ///
-    /// The burst is never less than 1, and large enough for a `cost` that the whole has room for:
-    /// such a cost has to wait for a full bucket, and is no reason to say that it never fits.
+    /// The burst has room for a `cost` that the whole has room for.
     pub(crate) const fn share(&self, replicas: NonZeroU32, cost: u32) -> Self {
-        let mut burst = self.burst / replicas.get();
-        if cost <= self.burst && cost > burst {
-            burst = cost;
-        }
-        if burst == 0 {
-            burst = 1;
-        }
-        let replicas = replicas.get() as u64;
-        let (interval, longest) = (
-            self.interval.saturating_mul(replicas),
-            LONGEST_REFILL as u64 / burst as u64,
-        );
+        let (burst, replicas) = (self.burst / replicas.get(), replicas.get() as u64);
         Self {
             tokens: self.tokens,
-            burst,
             period: self.period.saturating_mul(replicas),
-            interval: if interval < longest {
-                interval
-            } else {
-                longest
-            },
+            interval: self.interval.saturating_mul(replicas),
+            ..*self
         }
+        .with_room(burst, cost, self.burst)
+    }
+
+    /// What is left of this quota under another one: the slower rate and the smaller burst of the
+    /// two, with room for a `cost` that this one has room for.
+    pub(crate) const fn reduced_to(&self, other: &Self, cost: u32) -> Self {
+        let rate = if other.interval > self.interval {
+            other
+        } else {
+            self
+        };
+        let burst = if other.burst < self.burst {
+            other.burst
+        } else {
+            self.burst
+        };
+        rate.with_room(burst, cost, self.burst)
+    }
+
+    /// What is left of this quota if it is divided: `times`/`of` of its tokens and burst, at most the
+    /// whole, rounded down but at least one; with room for a `cost` that this one has room for.
+    pub(crate) const fn reduced_by(&self, times: u32, of: NonZeroU32, cost: u32) -> Self {
+        let tokens = part_of(self.tokens, times, of);
+        let interval = self.period.div_ceil(tokens as u64);
+        Self {
+            tokens,
+            interval,
+            ..*self
+        }
+        .with_room(part_of(self.burst, times, of), cost, self.burst)
+    }
+
+    /// The same rate with another burst: at least 1, and as much as a `cost` takes that there is room
+    /// for in the `whole`. Such a cost has to wait for a full bucket, and is no reason to say that it
+    /// never fits. The rate is not so low that the burst takes more than a hundred years.
+    const fn with_room(self, burst: u32, cost: u32, whole: u32) -> Self {
+        let burst = if cost <= whole && cost > burst {
+            cost
+        } else if burst == 0 {
+            1
+        } else {
+            burst
+        };
+        let longest = LONGEST_REFILL as u64 / burst as u64;
+        let interval = if self.interval < longest {
+            self.interval
+        } else {
+            longest
+        };
+        Self {
+            burst,
+            interval,
+            ..self
+        }
+    }
+}
+
+/// `times`/`of` of so many tokens, rounded down, but at least one.
+const fn part_of(tokens: u32, times: u32, of: NonZeroU32) -> u32 {
+    let part = tokens as u64 * times as u64 / of.get() as u64;
+    if part == 0 {
+        1
+    } else if part > tokens as u64 {
+        tokens
+    } else {
+        part as u32
     }
 }
 

@@ -41,6 +41,10 @@ pub enum Reason {
     MalformedPath,
     /// The request costs more than a quota ever holds.
     Never,
+    /// There is an [emergency](crate::emergency), and less of a quota is left than at other times, where
+    /// its profile says that this is
+    /// [for want of capacity](crate::emergency::Answer::TemporaryReducedCapacity).
+    ReducedCapacity,
     /// The store failed, and a rule is [closed](crate::OnFailure::Closed) then.
     StoreUnavailable,
     /// The request has neither a [`ClientIp`](pm_core::ClientIp) nor a
@@ -100,7 +104,7 @@ impl Refusal<'_> {
                 "https://iana.org/assignments/http-problem-types#quota-exceeded",
                 "Request cannot be satisfied as assigned quota has been exceeded",
             ),
-            Reason::StoreUnavailable => problem.with_type(
+            Reason::ReducedCapacity | Reason::StoreUnavailable => problem.with_type(
                 "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
                 "Request cannot be satisfied due to temporary server capacity constraints",
             ),
@@ -125,7 +129,7 @@ impl Refusal<'_> {
             Reason::InFlight | Reason::Limited => StatusCode::TOO_MANY_REQUESTS,
             Reason::MalformedPath => StatusCode::BAD_REQUEST,
             Reason::Never => StatusCode::PAYLOAD_TOO_LARGE,
-            Reason::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Reason::ReducedCapacity | Reason::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Reason::UnknownClient => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -139,6 +143,9 @@ impl Refusal<'_> {
                 "the path can be read in more than one way: send it in its normal form"
             }
             Reason::Never => "the request costs more than the quota holds: make it smaller",
+            Reason::ReducedCapacity => {
+                "less can be done than at other times: wait as long as the header Retry-After says"
+            }
             Reason::StoreUnavailable => {
                 "the request cannot be counted right now: try again shortly"
             }
@@ -153,7 +160,7 @@ impl Refusal<'_> {
             Reason::InFlight | Reason::Limited | Reason::Never => "8",
             Reason::MalformedPath => "3",
             Reason::Blocked => "7",
-            Reason::StoreUnavailable => "14",
+            Reason::ReducedCapacity | Reason::StoreUnavailable => "14",
             Reason::UnknownClient => "13",
         };
         let mut response = Response::new(Bytes::new());

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use crate::emergency::Answer;
 use crate::rules::{Compiled, Picks, RuleSet};
 use crate::telemetry::{Counters, Result as Counted};
 use crate::{
@@ -72,6 +73,11 @@ impl<'a> Ruling<'a> {
         self.violated().any(|part| part.outcome.is_never())
     }
 
+    /// Whether only the emergency refuses, and its profile says that this is for want of capacity.
+    pub(crate) fn is_reduced_capacity(&self) -> bool {
+        is_reduced_capacity(self.rules, self.picks, self.outcomes)
+    }
+
     /// The longest of the waits of those that refuse; `None` if one of them always will.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         if self.failed {
@@ -97,6 +103,17 @@ pub(crate) fn admits(rules: &RuleSet, picks: &Picks, decision: Result<&Decision,
     }
 }
 
+/// Whether every rule that refuses has less than at other times, and the profile of the emergency says
+/// that this is for want of capacity.
+fn is_reduced_capacity(rules: &RuleSet, picks: &Picks, outcomes: &[Outcome]) -> bool {
+    let Some(reductions) = rules.reductions(picks.profile) else {
+        return false;
+    };
+    let mut refusing = (picks.rules.iter().zip(outcomes))
+        .filter(|(pick, outcome)| !rules.rule(pick.rule).shadow && !outcome.is_allowed());
+    reductions.answer == Answer::TemporaryReducedCapacity && refusing.all(|(pick, _)| pick.reduced)
+}
+
 /// The verdict on a subject's question.
 #[inline]
 pub(crate) fn verdict(
@@ -116,6 +133,7 @@ pub(crate) fn verdict(
                 outcome: None,
                 policy: None,
                 degraded: true,
+                reduced_capacity: false,
             })
         };
     };
@@ -149,6 +167,7 @@ pub(crate) fn verdict(
             outcome: other.map(|(_, _, outcome)| *outcome),
             policy: other.map(|(pick, _, _)| policy(pick.rule)),
             degraded,
+            reduced_capacity: is_reduced_capacity(rules, picks, decision.outcomes()),
         }),
     }
 }
@@ -194,6 +213,8 @@ pub(crate) fn count(
             rule.metrics.decided(Counted::Allowed);
         } else if outcome.is_never() {
             rule.metrics.decided(Counted::Never);
+        } else if !allowed && pick.reduced {
+            rule.metrics.decided(Counted::Reduced);
         } else if !allowed {
             rule.metrics.decided(Counted::Refused);
         }

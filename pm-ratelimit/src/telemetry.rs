@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::PolicyName;
 use crate::block::{Cause, Effect};
+use crate::emergency::Declared;
 use crate::violations::Scope;
 
 /// Counter: decisions, by `policy` (the name of the rule) and `outcome`: `allowed`, `refused`,
-/// `never`, `shadow_refused`, `failed_open` or `failed_closed`. A decision by several rules counts
-/// once for each: as allowed for all of them, or as refused for those that refused.
+/// `reduced` (refused by what an emergency has left), `never`, `shadow_refused`, `failed_open` or
+/// `failed_closed`. A decision by several rules counts once for each: as allowed for all of them, or as
+/// refused for those that refused.
 pub const DECISIONS: &str = "pm_ratelimit_decisions_total";
 
 /// Counter: decisions that the store's fallback made, by `policy`, once for each rule that applies.
@@ -25,6 +27,12 @@ pub const LOOKUP_FAILURES: &str = "pm_ratelimit_lookup_failures_total";
 
 /// Counter: changes of rules, by `outcome`: `applied` or `refused`.
 pub const RELOADS: &str = "pm_ratelimit_reloads_total";
+
+/// Counter: emergencies that were declared, by `profile` and `cause`: `automatic` or `manual`.
+pub const EMERGENCIES: &str = "pm_ratelimit_emergencies_total";
+
+/// Gauge: 1 while an emergency of this `profile` is in force, 0 afterwards.
+pub const EMERGENCY: &str = "pm_ratelimit_emergency";
 
 /// Counter: violations, which are refusals for a quota or a limit.
 pub const VIOLATIONS: &str = "pm_ratelimit_violations_total";
@@ -58,17 +66,19 @@ pub(crate) enum Result {
     FailedClosed,
     FailedOpen,
     Never,
+    Reduced,
     Refused,
     ShadowRefused,
 }
 
 /// The outcomes, in the order of [`Result`].
 #[cfg(feature = "metrics")]
-const RESULTS: [&str; 6] = [
+const RESULTS: [&str; 7] = [
     "allowed",
     "failed_closed",
     "failed_open",
     "never",
+    "reduced",
     "refused",
     "shadow_refused",
 ];
@@ -193,6 +203,24 @@ impl Counters {
 pub(crate) fn reloaded(outcome: &'static str) {
     #[cfg(feature = "metrics")]
     metrics::counter!(RELOADS, "outcome" => outcome).increment(1);
+}
+
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+pub(crate) fn emergency_declared(declared: &Declared) {
+    #[cfg(feature = "metrics")]
+    {
+        let (profile, cause) = (declared.profile.to_string(), declared.cause.as_str());
+        metrics::counter!(EMERGENCIES, "profile" => profile.clone(), "cause" => cause).increment(1);
+        metrics::gauge!(EMERGENCY, "profile" => profile).set(1);
+    }
+}
+
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+pub(crate) fn emergency_over(declared: Option<&Declared>) {
+    #[cfg(feature = "metrics")]
+    if let Some(declared) = declared {
+        metrics::gauge!(EMERGENCY, "profile" => declared.profile.to_string()).set(0);
+    }
 }
 
 /// What [`Violations`](crate::Violations) have counted since they were made.

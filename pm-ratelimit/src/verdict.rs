@@ -64,6 +64,7 @@ pub struct Refused {
     pub(crate) outcome: Option<Outcome>,
     pub(crate) policy: Option<PolicyName>,
     pub(crate) degraded: bool,
+    pub(crate) reduced_capacity: bool,
 }
 
 impl Refused {
@@ -96,6 +97,14 @@ impl Refused {
     #[must_use]
     pub const fn degraded(&self) -> bool {
         self.degraded
+    }
+
+    /// Whether only an [emergency](crate::emergency) refuses, and its profile says that this is for
+    /// want of [capacity](crate::emergency::Answer::TemporaryReducedCapacity) and not the caller's
+    /// doing.
+    #[must_use]
+    pub const fn is_reduced_capacity(&self) -> bool {
+        self.reduced_capacity
     }
 }
 

@@ -13,6 +13,7 @@ use metrics::{
 use pm_core::degrade::State;
 use pm_core::{Clock, Tick};
 use pm_ratelimit::block::{AutoBlock, BlockList, Order};
+use pm_ratelimit::emergency::{Emergency, Profile};
 use pm_ratelimit::violations::Threshold;
 use pm_ratelimit::{
     By, Charge, Charges, Decision, Error, Fallback, Incident, Limiter, MemoryStore, OnFailure,
@@ -29,22 +30,28 @@ impl Recorder for Counts {
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        let labels: Vec<String> = key
-            .labels()
-            .map(|label| format!("{}={}", label.key(), label.value()))
-            .collect();
-        let name = format!("{}{{{}}}", key.name(), labels.join(","));
         let mut counts = self.0.lock().expect("sound");
-        Counter::from_arc(Arc::clone(counts.entry(name).or_default()))
+        Counter::from_arc(Arc::clone(counts.entry(name(key)).or_default()))
     }
 
-    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::noop()
+    /// As the bits of a number.
+    fn register_gauge(&self, key: &Key, metadata: &Metadata<'_>) -> Gauge {
+        let _ = self.register_counter(key, metadata);
+        let counts = self.0.lock().expect("sound");
+        Gauge::from_arc(Arc::clone(&counts[&name(key)]))
     }
 
     fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
         Histogram::noop()
     }
+}
+
+fn name(key: &Key) -> String {
+    let labels: Vec<String> = key
+        .labels()
+        .map(|label| format!("{}={}", label.key(), label.value()))
+        .collect();
+    format!("{}{{{}}}", key.name(), labels.join(","))
 }
 
 /// Once it is down, it is not asked.
@@ -148,6 +155,8 @@ fn what_happens_is_counted() {
         telemetry::UNIDENTIFIED,
         telemetry::LOOKUP_FAILURES,
         telemetry::RELOADS,
+        telemetry::EMERGENCIES,
+        telemetry::EMERGENCY,
     ] {
         assert!(
             readme.contains(&format!("`{name}`")),
@@ -189,4 +198,54 @@ fn what_the_guard_does_is_counted() {
     ]
     .map(|(name, labels, count)| (format!("{name}{{{labels}}}"), count));
     assert_eq!(counted, expected);
+}
+
+#[test]
+fn emergencies_are_counted_and_shown_while_they_last() {
+    let counts = Counts::default();
+    let gauge = format!("{}{{profile=storm}}", telemetry::EMERGENCY);
+    let shown = || {
+        let counts = counts.0.lock().expect("sound");
+        f64::from_bits(counts[&gauge].load(Ordering::Relaxed))
+    };
+    with_local_recorder(&counts, || {
+        let (clock, time) = Clock::manual();
+        let emergency = Emergency::builder()
+            .profile("storm", Profile::scale(1, 5))
+            .clock(clock.clone())
+            .build()
+            .expect("valid");
+        let rule = Rule::always().by(By::User).quota(Quota::per_day(10));
+        let limiter = Limiter::builder(Rules::new().rule("user", rule))
+            .emergency(emergency.clone())
+            .clock(clock)
+            .build()
+            .expect("valid rules");
+        let minute = Duration::from_secs(60);
+        (emergency.enter("storm", minute, "ada", "")).expect("it is there");
+        for _ in 0..3 {
+            let _ = limiter.try_check(&Subject::user("ada"), 1);
+        }
+        assert_eq!(shown(), 1.0);
+        time.advance(minute);
+        let _ = limiter.try_check(&Subject::user("ada"), 1);
+        assert_eq!(shown(), 0.0, "it is over by itself");
+    });
+    let counts = counts.0.lock().expect("sound");
+    let count = |name: &str, labels: &str| {
+        let count = counts.get(&format!("{name}{{{labels}}}"));
+        count.map(|count| count.load(Ordering::Relaxed))
+    };
+    let declared = count(telemetry::EMERGENCIES, "profile=storm,cause=manual");
+    assert_eq!(declared, Some(1));
+    let decided = |outcome: &str| {
+        count(
+            telemetry::DECISIONS,
+            &format!("policy=user,outcome={outcome}"),
+        )
+    };
+    assert_eq!(
+        (decided("allowed"), decided("reduced"), decided("refused")),
+        (Some(3), Some(1), Some(0))
+    );
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use pm_core::redis::{Endpoint, Options, Redis};
 use pm_core::{Clock, Tick};
+use pm_ratelimit::emergency::{Emergency, Profile};
 use pm_ratelimit::{
-    BucketId, Charge, Charges, Decision, Error, Limiter, Mode, Quota, RateLimitStore, RedisStore,
-    Subject, Verdict,
+    BucketId, By, Charge, Charges, Decision, Error, Limiter, Mode, Quota, RateLimitStore,
+    RedisStore, Rule, Rules, Subject, Verdict,
 };
 use pm_testing::RedisServer;
 
@@ -263,4 +264,52 @@ async fn a_server_that_forgot_the_script_is_given_it_once() {
         4,
         "something was sent twice"
     );
+}
+
+/// What is owed in tokens is carried over on a server, too, in both directions.
+#[tokio::test]
+async fn entering_and_leaving_an_emergency_hands_out_no_burst() {
+    let server = RedisServer::start();
+    let store = store(&server).await;
+    let emergency = Emergency::builder()
+        .profile("storm", Profile::scale(1, 5).exempt_role("exempt"))
+        .profile("flood", Profile::scale(1, 100))
+        .build()
+        .expect("valid");
+    let rule = Rule::always()
+        .by(By::User)
+        .quota(Quota::per_day(2).burst(100));
+    let limiter = Limiter::builder(Rules::new().rule("user", rule))
+        .shared_store(store)
+        .emergency(emergency.clone())
+        .build()
+        .expect("valid rules");
+    let (ada, exempt) = (
+        Subject::user("ada"),
+        Subject::user("ada").roles(&["exempt"]),
+    );
+    let left = async |subject: &Subject<'_>| match limiter.check(subject, 0).await {
+        Verdict::Allowed(allowed) => allowed.remaining(),
+        other => panic!("{other:?}"),
+    };
+    let enter = |profile| {
+        let lasting = Duration::from_secs(600);
+        let declared = emergency.enter(profile, lasting, "ada", "");
+        declared.expect("it is there")
+    };
+    assert!(limiter.check(&ada, 10).await.is_allowed());
+    enter("storm");
+    assert_eq!((left(&ada).await, left(&exempt).await), (10, 90));
+    assert!(limiter.check(&ada, 10).await.is_allowed());
+    assert!(!limiter.check(&ada, 1).await.is_allowed());
+    emergency.leave("ada");
+    assert_eq!(left(&ada).await, 80);
+    assert!(limiter.check(&ada, 80).await.is_allowed());
+    // It owes more than either profile holds.
+    for profile in ["flood", "storm", "flood"] {
+        enter(profile);
+        assert!(!limiter.check(&ada, 1).await.is_allowed(), "{profile}");
+        emergency.leave("ada");
+        assert!(!limiter.check(&ada, 1).await.is_allowed(), "{profile}");
+    }
 }

@@ -1,5 +1,8 @@
 //! Rules as they are written in files.
 
+use std::collections::BTreeMap;
+
+use pm_ratelimit::emergency::{Answer, Emergency, Profile, Reduction};
 use pm_ratelimit::{By, Limiter, OnFailure, Quota, Rule, Rules, STANDARD_ROLES, Stage};
 use proptest::prelude::*;
 
@@ -74,6 +77,60 @@ fn mistakes_are_found_when_it_is_read_or_when_it_is_built() {
         Limiter::builder(twice).build().expect_err("twice").field(),
         "name"
     );
+}
+
+const PROFILES: &str = r#"{
+    "storm": {
+        "times": "1/5",
+        "rules": {"login": "exempt", "search": "1/10", "bulk": "10/hour burst 2"},
+        "extra": {"everyone": {"by": "everyone", "quota": "500/second"}},
+        "exempt_roles": ["admin"],
+        "answer": "temporary-reduced-capacity"
+    },
+    "nothing": {}
+}"#;
+
+#[test]
+fn profiles_are_a_map_of_names_to_what_is_reduced() {
+    let read: BTreeMap<String, Profile> = serde_json::from_str(PROFILES).expect("valid");
+    let everyone = Rule::always()
+        .by(By::Everyone)
+        .quota(Quota::per_second(500));
+    let storm = Profile::scale(1, 5)
+        .rule("login", Reduction::Exempt)
+        .rule("search", Reduction::Times("1/10".parse().expect("a part")))
+        .rule("bulk", Quota::per_hour(10).burst(2))
+        .extra("everyone", everyone)
+        .exempt_role("admin")
+        .answering(Answer::TemporaryReducedCapacity);
+    assert_eq!(read["storm"], storm);
+    assert_eq!(read["nothing"], Profile::new());
+    let written = serde_json::to_string(&read).expect("plain data");
+    assert_eq!(
+        serde_json::from_str::<BTreeMap<String, Profile>>(&written).expect("as written"),
+        read
+    );
+    assert!(Emergency::builder().profiles(read).build().is_ok());
+
+    for (file, message) in [
+        (r#"{"time": "1/5"}"#, "unknown field `time`"),
+        (
+            r#"{"rules": {"login": "none"}}"#,
+            "a rule is reduced by exempt, by a part",
+        ),
+        (r#"{"answer": "503"}"#, "unknown variant `503`"),
+    ] {
+        let error = serde_json::from_str::<Profile>(file)
+            .expect_err(file)
+            .to_string();
+        assert!(error.contains(message), "{error}");
+    }
+    let more: Profile = serde_json::from_str(r#"{"times": 2}"#).expect("the fault is found later");
+    let error = Emergency::builder()
+        .profile("more", more)
+        .build()
+        .expect_err("more");
+    assert_eq!((error.profile(), error.field()), ("more", "times"));
 }
 
 proptest! {

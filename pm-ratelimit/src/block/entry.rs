@@ -182,7 +182,8 @@ impl Cause {
     }
 }
 
-pub(super) fn after(now: i64, duration: Duration) -> i64 {
+/// The time so much later.
+pub(crate) fn after(now: i64, duration: Duration) -> i64 {
     let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     now.saturating_add(micros)
 }

@@ -17,6 +17,7 @@ mod waiting;
 pub use self::auto::AutoBlock;
 pub use self::blocked::{Blocked, UntilBlocked};
 pub use self::builder::BlockListBuilder;
+pub(crate) use self::entry::after;
 pub use self::entry::{Cause, Effect, Entry, Order};
 pub use self::future::ResponseFuture;
 pub use self::layer::BlockLayer;

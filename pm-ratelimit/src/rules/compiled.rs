@@ -6,7 +6,8 @@ use http::HeaderValue;
 use super::list::Rules;
 use super::matcher::Matcher;
 use super::pattern::{Pattern, PatternKind};
-use super::{By, InvalidRules, MalformedPath, Path, Rule, Stage};
+use super::{By, InvalidRules, MalformedPath, Path, Reductions, Rule, Stage};
+use crate::emergency::{Named, Profile, Reduction};
 use crate::key::Keys;
 use crate::op::{Op, Target};
 use crate::subject::Who;
@@ -21,6 +22,8 @@ pub(crate) struct RuleSet {
     /// The ones that are preferred come first, so that the number of a rule is its rank.
     rules: Vec<Compiled>,
     stages: [StageRules; 2],
+    /// What each profile of an emergency makes of them.
+    profiles: Vec<Reductions>,
 }
 
 /// What a limiter of one quota consists of.
@@ -48,6 +51,8 @@ pub(crate) struct Compiled {
     /// What it charges nobody in particular: the bucket is the digest of its name, and the ceiling the
     /// capacity of the largest quota there is.
     charge: Charge,
+    /// The profile of an emergency that it is only there in.
+    only_in: Option<u16>,
     /// The largest multiplier first.
     roles: Vec<(Box<str>, Quota)>,
 }
@@ -62,6 +67,8 @@ struct StageRules {
 /// The rules that apply, and what they charge, in the same order.
 #[derive(Debug, Default)]
 pub(crate) struct Picks {
+    /// The profile that has reduced the charges.
+    pub(crate) profile: Option<u16>,
     pub(crate) rules: ArrayVec<Pick, { Charges::MAX }>,
     pub(crate) charges: Charges,
 }
@@ -79,13 +86,39 @@ pub(crate) struct Pick {
     pub(crate) rule: u16,
     /// Whether a user is charged, who may have a quota of their own.
     pub(crate) by_user: bool,
+    /// Whether less is left of the quota than at other times.
+    pub(crate) reduced: bool,
+}
+
+impl Pick {
+    /// The user has a quota of their own; in an emergency, what is left of it.
+    pub(crate) fn has_own(
+        &mut self,
+        quota: Quota,
+        charge: &mut Charge,
+        reductions: Option<&Reductions>,
+    ) {
+        *charge = charge.with_quota(quota);
+        if let Some(reductions) = reductions {
+            (*charge, self.reduced) = reductions.reduce(self.rule, *charge);
+        }
+    }
 }
 
 impl RuleSet {
-    pub(crate) fn compile(source: Rules, keys: &Keys) -> Result<Self, InvalidRules> {
-        let mut rules = source
-            .iter()
-            .map(|(name, rule)| Compiled::new(name, rule, keys))
+    pub(crate) fn compile(
+        source: Rules,
+        profiles: &[Named],
+        keys: &Keys,
+    ) -> Result<Self, InvalidRules> {
+        let always = source.iter().map(|(name, rule)| (name, rule, None));
+        let extra = (0u16..).zip(profiles).flat_map(|(number, (_, profile))| {
+            let extra = profile.extra.iter();
+            extra.map(move |(name, rule)| (name, rule, Some(number)))
+        });
+        let mut rules = always
+            .chain(extra)
+            .map(|(name, rule, only_in)| Compiled::new(name, rule, only_in, keys))
             .collect::<Result<Vec<_>, _>>()?;
         if rules.len() > usize::from(u16::MAX) {
             return Err(InvalidRules::new(
@@ -96,9 +129,19 @@ impl RuleSet {
         }
         rules.sort_by(Compiled::by_preference);
         let mut stages = [StageRules::default(), StageRules::default()];
+        let mut reductions: Vec<Reductions> = (profiles.iter())
+            .map(|(name, profile)| Reductions::new(name, profile))
+            .collect();
         for (number, rule) in rules.iter().enumerate() {
-            let stage = &mut stages[rule.stage as usize];
             let number = number as u16;
+            for ((_, profile), reductions) in profiles.iter().zip(&mut reductions) {
+                reductions.push(rule.reduction_by(profile));
+            }
+            if let Some(profile) = rule.only_in {
+                reductions[usize::from(profile)].push_extra(rule.stage, number);
+                continue;
+            }
+            let stage = &mut stages[rule.stage as usize];
             match &rule.pattern {
                 None => stage.always.push(number),
                 Some(pattern) => match pattern.kind {
@@ -115,7 +158,10 @@ impl RuleSet {
             }
             let stage = &stages[rule.stage as usize];
             let one_of = !stage.paths.is_empty() || !stage.operations.is_empty();
-            if stage.always.len() + usize::from(one_of) > Charges::MAX {
+            let extra = rule.only_in.map_or(0, |profile| {
+                reductions[usize::from(profile)].extra(rule.stage).len()
+            });
+            if stage.always.len() + extra + usize::from(one_of) > Charges::MAX {
                 return Err(InvalidRules::new(
                     name,
                     "stage",
@@ -129,6 +175,7 @@ impl RuleSet {
             single: None,
             rules,
             stages,
+            profiles: reductions,
         })
     }
 
@@ -138,7 +185,8 @@ impl RuleSet {
             .quota(single.quota)
             .if_store_fails(single.on_failure);
         let source = Rules::new().rule(single.name.as_str(), rule);
-        let mut set = Self::compile(source, keys).expect("a name and a quota are all it needs");
+        let mut set =
+            Self::compile(source, &[], keys).expect("a name and a quota are all it needs");
         for stage in &mut set.stages {
             stage.always = vec![0];
         }
@@ -153,6 +201,12 @@ impl RuleSet {
 
     pub(crate) fn rules(&self) -> &[Compiled] {
         &self.rules
+    }
+
+    /// What the profile of this number makes of the rules.
+    #[inline]
+    pub(crate) fn reductions(&self, profile: Option<u16>) -> Option<&Reductions> {
+        profile.map(|number| &self.profiles[usize::from(number)])
     }
 
     /// Calls `found` for each rule about requests or operations of this kind, in no order.
@@ -209,8 +263,8 @@ impl RuleSet {
         &self.stages[stage as usize].always
     }
 
-    /// The rules that apply, and what each charges whom. Into picks that are empty, since to move
-    /// them costs more than to look for one.
+    /// The rules that apply, and what each charges whom, in an emergency of the profile that the picks
+    /// name. Into picks that are empty otherwise, since to move them costs more than to look for one.
     #[inline]
     pub(crate) fn pick(
         &self,
@@ -226,9 +280,21 @@ impl RuleSet {
             stage,
         } = *op;
         let winner = self.winner(stage, &target)?;
+        let reductions = self.reductions(picks.profile);
+        let reductions = reductions.filter(|reductions| !reductions.exempts(subject));
+        if reductions.is_none() {
+            picks.profile = None;
+        }
+        let extra = reductions.map_or(&[][..], |reductions| reductions.extra(stage));
         // Rules by the same kind of subject stand next to each other more often than not.
         let mut last: Option<(&By, Asked)> = None;
-        for number in self.always(stage).iter().copied().chain(winner) {
+        for number in self
+            .always(stage)
+            .iter()
+            .chain(extra)
+            .copied()
+            .chain(winner)
+        {
             let rule = self.rule(number);
             let Asked { digest, by_user } = match last {
                 Some((by, asked)) if *by == rule.by => asked,
@@ -248,11 +314,16 @@ impl RuleSet {
             if by_user && let Some((_, quota)) = rule.role_of(subject) {
                 charge = charge.with_role(*quota);
             }
+            let mut reduced = false;
+            if let Some(reductions) = reductions {
+                (charge, reduced) = reductions.reduce(number, charge);
+            }
             // That there are no more than eight was checked when the rules were.
             if picks.charges.push(charge).is_ok() {
                 picks.rules.push(Pick {
                     rule: number,
                     by_user,
+                    reduced,
                 });
             }
         }
@@ -261,7 +332,12 @@ impl RuleSet {
 }
 
 impl Compiled {
-    fn new(name: &str, rule: &Rule, keys: &Keys) -> Result<Self, InvalidRules> {
+    fn new(
+        name: &str,
+        rule: &Rule,
+        only_in: Option<u16>,
+        keys: &Keys,
+    ) -> Result<Self, InvalidRules> {
         let invalid = |field, message: String| InvalidRules::new(name, field, message);
         let policy = PolicyName::try_from(name.to_owned())
             .map_err(|error| invalid("name", error.to_string()))?;
@@ -302,6 +378,7 @@ impl Compiled {
             .with_on_failure(rule.if_store_fails);
         Ok(Self {
             charge,
+            only_in,
             metrics: RuleMetrics::new(&policy),
             policy: headers::policy(&policy, &quota),
             name: policy,
@@ -316,6 +393,17 @@ impl Compiled {
             on_failure: rule.if_store_fails,
             roles,
         })
+    }
+
+    /// What the profile of an emergency makes of it: nothing of what is there for an emergency alone.
+    fn reduction_by(&self, profile: &Profile) -> Option<Reduction> {
+        let reduction = profile.reduction_of(self.name.as_str());
+        reduction.filter(|_| self.only_in.is_none())
+    }
+
+    /// Whether it is there in an emergency of this profile.
+    pub(crate) fn is_in(&self, profile: Option<u16>) -> bool {
+        self.only_in.is_none() || self.only_in == profile
     }
 
     fn by_preference(&self, other: &Self) -> std::cmp::Ordering {

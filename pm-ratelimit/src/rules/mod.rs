@@ -8,6 +8,7 @@ mod matcher;
 mod multiplier;
 mod path;
 mod pattern;
+mod reductions;
 mod rule;
 #[cfg(feature = "serde")]
 mod serde;
@@ -21,3 +22,4 @@ pub use self::rule::{Rule, STANDARD_ROLES, Stage};
 
 pub(crate) use self::compiled::{Compiled, Picks, RuleSet, Single};
 pub(crate) use self::path::Path;
+pub(crate) use self::reductions::Reductions;

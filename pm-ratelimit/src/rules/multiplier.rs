@@ -49,6 +49,19 @@ impl Multiplier {
     }
 }
 
+impl Multiplier {
+    /// Whether it makes less of a quota, or leaves it as it is.
+    pub(crate) const fn is_reduction(&self) -> bool {
+        0 < self.times && self.times <= self.of.get()
+    }
+
+    /// What is left of the quota, if it is a reduction, with room for a `cost` that the quota has room
+    /// for.
+    pub(crate) const fn reduce(&self, quota: &Quota, cost: u32) -> Quota {
+        quota.reduced_by(self.times, self.of, cost)
+    }
+}
+
 impl From<u32> for Multiplier {
     fn from(times: u32) -> Self {
         Self::times(times)

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{By, Multiplier, Rule, Rules};
 use crate::Quota;
+use crate::emergency::Reduction;
 
 macro_rules! as_text {
     ($($type:ty),*) => {$(
@@ -26,7 +27,7 @@ macro_rules! as_text {
     )*};
 }
 
-as_text!(By, Multiplier, Quota);
+as_text!(By, Multiplier, Quota, Reduction);
 
 /// Text, or a number as if it were text.
 struct Text<T>(PhantomData<T>);
