@@ -6,6 +6,7 @@ pub mod client_ip;
 pub mod clock;
 pub mod context;
 pub mod degrade;
+pub mod duration;
 pub mod identity;
 pub mod problem;
 #[cfg(feature = "redis")]

@@ -3,6 +3,8 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
+use pm_core::duration;
+
 /// How much is allowed: so many tokens per period, and how many of them at once.
 ///
 /// ```
@@ -317,17 +319,7 @@ fn parse_period(text: &str) -> Result<Duration, InvalidQuota> {
     if let Some((_, unit)) = UNITS.iter().find(|(name, _)| *name == text) {
         return Ok(*unit);
     }
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (count, unit) = text.split_at(digits);
-    let unit = match unit {
-        "ms" => Duration::from_millis(1),
-        "s" => SECOND,
-        "m" => MINUTE,
-        "h" => HOUR,
-        "d" => DAY,
-        _ => return Err(InvalidQuota::Syntax),
-    };
-    unit.checked_mul(number(count)?).ok_or(InvalidQuota::Period)
+    duration::parse(text).map_err(|_| InvalidQuota::Syntax)
 }
 
 fn number(digits: &str) -> Result<u32, InvalidQuota> {

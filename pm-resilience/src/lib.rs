@@ -22,8 +22,6 @@ pub mod timeout;
 mod caught;
 mod class;
 mod class_of;
-#[cfg(feature = "serde")]
-mod duration;
 mod error;
 mod oneshot;
 mod priority;

@@ -43,12 +43,12 @@ pub struct BreakerSettings {
     /// Rates say nothing before the window holds so many calls.
     pub minimum_calls: u32,
     /// How long it stays open.
-    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
     pub open_for: Duration,
     /// How many times longer it stays open each time that a probe fails; 1: no longer.
     pub open_growth: f64,
     /// What growth leads to at most.
-    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
     pub open_at_most: Duration,
     /// It stays open for up to this share less, at random, so that many that opened together do not
     /// probe together; from 0 to 1.
@@ -76,7 +76,7 @@ pub struct SlowCalls {
     /// The share of the window, above 0 and at most 1.
     pub rate: f64,
     /// A call that took so long, or longer, was slow.
-    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
     pub after: Duration,
 }
 
@@ -285,7 +285,7 @@ mod lease {
 
     use serde::{Deserializer, Serializer};
 
-    use crate::duration;
+    use pm_core::duration;
 
     pub(super) fn serialize<S: Serializer>(
         lease: &Option<Duration>,

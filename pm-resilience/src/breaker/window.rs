@@ -17,7 +17,7 @@ pub enum Window {
     /// one slice shorter than it says.
     Time {
         /// How long it is.
-        #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+        #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
         length: Duration,
         /// How many slices it has, from 2 to 60.
         #[cfg_attr(feature = "serde", serde(default = "ten"))]

@@ -15,7 +15,7 @@ pub struct BulkheadSettings {
     /// How many may wait for a permit. 0 by default: nobody waits.
     pub queue: u32,
     /// How long one may wait. 100 ms by default.
-    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
     pub wait: Duration,
 }
 

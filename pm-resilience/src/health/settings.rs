@@ -28,10 +28,10 @@ pub enum Weight {
 )]
 pub struct CheckSettings {
     /// The pause between the end of a check and the next one. 5 s by default.
-    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
     pub every: Duration,
     /// How long a check may take; then it is dropped, and has failed. 2 s by default.
-    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
     pub timeout: Duration,
     /// Down after so many checks in a row that failed. 2 by default.
     pub failures: NonZeroU32,

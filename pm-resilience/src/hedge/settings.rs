@@ -10,7 +10,7 @@ use pm_core::reload::InvalidSetting;
 pub struct HedgeSettings {
     /// How long to wait for the first: more than zero and at most one hour. What 95 of 100 calls do
     /// not take is a good choice.
-    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
     pub after: Duration,
 }
 

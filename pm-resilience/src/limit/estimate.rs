@@ -96,11 +96,9 @@ impl Estimate {
         if self.no_load.ceiling().is_some() {
             return self.limit;
         }
-        // A small queue, so that nobody is idle who could work, and so that there is a way up.
-        let headroom = if used {
-            (self.limit.sqrt() / 2.0).max(1.0)
-        } else {
-            0.0
+        let headroom = match used {
+            true => headroom(self.limit, gradient < 1.0),
+            false => 0.0,
         };
         self.limit * kept + headroom
     }
@@ -120,5 +118,17 @@ impl Estimate {
 
     fn is_used(&self, window: &Window) -> bool {
         window.most as f64 >= self.limit / 2.0
+    }
+}
+
+/// The way up, where nothing queues yet. Where something does: a small queue, so that nobody is idle
+/// who could work. What comes and goes by chance grows with the root, but a few are not asked to queue
+/// for more than their share.
+fn headroom(limit: f64, queues: bool) -> f64 {
+    let step = (limit.sqrt() / 2.0).max(1.0);
+    if queues {
+        step.min((limit / 16.0).max(0.5))
+    } else {
+        step
     }
 }

@@ -13,6 +13,10 @@
 //! says too little. The limit grows only while at least half of it is in use. A call that timed out,
 //! or failed, is lost; a long stream counts until its head is there.
 //!
+//! By gradient, a small queue is left on purpose, so that nobody is idle who could work: above a dozen
+//! calls at the same time less than a fifth of them. Of fewer, one more is a larger share than that:
+//! about half again as many are let in where two can be worked on.
+//!
 //! ```
 //! use pm_resilience::Outcome;
 //! use pm_resilience::limit::{Limit, LimitSettings};

@@ -5,8 +5,11 @@ use pm_core::Tick;
 /// What is let in meanwhile.
 const SHARE: f64 = 0.7;
 
-/// A probe that gets no answers is given up: there is nothing to be learnt then.
-const AT_MOST: Duration = Duration::from_secs(1);
+/// How long many samples are waited for; then enough will do.
+const SOME_TIME: Duration = Duration::from_secs(1);
+
+/// A probe that does not even get those is given up: there is nothing to be learnt then.
+const AT_MOST: Duration = Duration::from_secs(10);
 
 /// How soon it is done again if it has found out much, or if the limit has fallen by half.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -96,8 +99,7 @@ impl NoLoad {
         let Some(probe) = &mut self.probe else {
             let (last, then) = self.last;
             let fell = limit < then * 0.5 && now >= last + AGAIN;
-            // Where one is let in, there is no queue to be emptied.
-            if (now >= self.next || fell) && limit >= 2.0 {
+            if now >= self.next || fell {
                 self.probe = Some(Probe {
                     began: now,
                     ceiling: ((limit * SHARE) as u64).max(1),
@@ -111,8 +113,13 @@ impl NoLoad {
         if probe.quiet.is_none() && in_flight <= probe.ceiling {
             probe.quiet = Some(now);
         }
-        let is_over = now >= probe.began + AT_MOST;
-        if probe.samples < wanted && !is_over {
+        let took = now.saturating_duration_since(probe.began);
+        let is_over = match probe.samples {
+            samples if samples >= wanted => true,
+            samples if samples >= enough => took >= SOME_TIME,
+            _ => took >= AT_MOST,
+        };
+        if !is_over {
             return;
         }
         let found = (probe.samples >= enough).then(|| probe.seconds / f64::from(probe.samples));

@@ -23,7 +23,7 @@ pub struct LimitSettings {
     pub rule: Rule,
     /// How long is watched before it moves, at least; never less than a call takes. At most a day; 100
     /// ms by default.
-    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
     pub window: Duration,
     /// How many calls are watched before it moves, at least. 10 by default.
     pub samples: u32,
@@ -32,7 +32,7 @@ pub struct LimitSettings {
     pub steepest: f64,
     /// A call that is given up after this time is lost; one that is given up earlier says nothing. At
     /// most a day; 1 s by default.
-    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
     pub lost_after: Duration,
 }
 
@@ -51,13 +51,13 @@ pub enum Rule {
         tolerance: f64,
         /// How often the latency of an idle service is found out again, give or take a quarter. At most
         /// a day; 5 s by default.
-        #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+        #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
         probe_every: Duration,
     },
     /// Additive increase, multiplicative decrease.
     Aimd {
         /// A window whose calls took longer than this on average was too much. At most a day.
-        #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+        #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
         slow: Duration,
         /// What it then is multiplied by: above 0 and below 1.
         decrease: f64,

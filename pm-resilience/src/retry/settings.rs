@@ -12,16 +12,16 @@ pub struct RetrySettings {
     pub attempts: u32,
     /// The wait before the first retry, doubled for each further one: more than zero, at most
     /// `longest`. Default 50 ms.
-    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
     pub base: Duration,
     /// What the doubling ends at: at most 5 minutes. Default 1 s.
-    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
     pub longest: Duration,
     /// How much of a wait is left to chance. Default all of it.
     pub jitter: Jitter,
     /// The longest wait that what was called may ask for: at most one hour. If it asks for more,
     /// there is no retry. Default 30 s.
-    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
     pub patience: Duration,
 }
 

@@ -16,24 +16,24 @@ pub(super) const ABORT: Duration = Duration::from_millis(100);
 pub struct ShutdownSettings {
     /// All that there is, from the signal to the end: as long as whoever sent the signal waits
     /// before it kills. 30 s by default, as Kubernetes does.
-    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
     pub budget: Duration,
     /// How long it goes on serving, not ready any more, until load balancers have noticed. 5 s by
     /// default.
-    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
     pub delay: Duration,
     /// How long what is under way then has to finish. 15 s by default.
-    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
     pub drain: Duration,
     /// How long what is still under way then has to stop, once it is asked to. 3 s by default.
-    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
     pub cancel: Duration,
     /// How long all hooks have, together. 5 s by default.
-    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
     pub close: Duration,
     /// Within which time clients of sockets are told to come back, each at a moment of its own. No
     /// share of the budget: it passes elsewhere. 5 s by default.
-    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
     pub come_back_within: Duration,
 }
 

@@ -10,7 +10,7 @@ use pm_core::reload::InvalidSetting;
 #[non_exhaustive]
 pub struct SlowLogSettings {
     /// An operation that takes as long is slow: more than zero. Default 100 ms.
-    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
     pub threshold: Duration,
     /// Lines per second: 1 to 1,000. Default 10.
     pub lines_per_second: u32,

@@ -14,13 +14,13 @@ use crate::Class;
 #[non_exhaustive]
 pub struct Timeouts {
     /// Of a read. Default 1 s.
-    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
     pub read: Duration,
     /// Of a write. Default 2 s.
-    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
     pub write: Duration,
     /// Of a batch. Default 10 s.
-    #[cfg_attr(feature = "serde", serde(with = "crate::duration"))]
+    #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
     pub batch: Duration,
     /// Of classes of your own, by name. One that is not here has the time of a write.
     #[cfg_attr(feature = "serde", serde(with = "custom"))]
@@ -125,7 +125,7 @@ mod custom {
 
     #[derive(Serialize, Deserialize)]
     #[serde(transparent)]
-    struct Time(#[serde(with = "crate::duration")] Duration);
+    struct Time(#[serde(with = "pm_core::duration")] Duration);
 
     pub(super) fn serialize<S: Serializer>(
         times: &BTreeMap<Cow<'static, str>, Duration>,

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use clap::Args;
-use pm_core::reload::InvalidSetting;
+use pm_core::{duration, reload::InvalidSetting};
 use pm_resilience::shutdown::ShutdownSettings;
 
-use super::{ENV_DRAIN_DELAY, ENV_SHUTDOWN_BUDGET, duration};
+use super::{ENV_DRAIN_DELAY, ENV_SHUTDOWN_BUDGET};
 
 /// Within which time clients come back to a server that went down: long enough that a thousand do
 /// not come at once, short enough that a person does not notice.

@@ -4,14 +4,13 @@
 //! defaults. What leaves here is typed and checked.
 
 mod down;
-mod duration;
 mod limits;
 mod limits_file;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use pm_core::TrustedProxies;
+use pm_core::{TrustedProxies, duration};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
