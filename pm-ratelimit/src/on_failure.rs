@@ -18,3 +18,19 @@ pub enum OnFailure {
     /// Yes: being available is worth more than the limit.
     Open,
 }
+
+impl OnFailure {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Local => "local",
+            Self::Open => "open",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let all = [Self::Closed, Self::Local, Self::Open];
+        all.into_iter()
+            .find(|on_failure| on_failure.as_str() == name)
+    }
+}

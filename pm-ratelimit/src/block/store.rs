@@ -22,7 +22,8 @@ pub const PAGE: usize = 1_000;
 ///   versions: there is never one that becomes visible with a lower version than one that was told
 ///   before.
 /// * **Epochs.** A store that has lost its entries has another epoch: a random number that was drawn
-///   when it was empty. For a position of another epoch, all entries are changes.
+///   when it was empty. For a position of another epoch, and for one that is ahead of the store, all
+///   entries are changes.
 /// * **Forgotten in time.** An entry that is [over](Entry::forgotten_micros), by the caller's
 ///   `now_micros`, may be dropped without another word, and one that is not never is.
 /// * **One step.** [`impose`](Self::impose) takes all entries into account, or none.

@@ -11,6 +11,8 @@ mod position;
 mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(any(test, feature = "postgres", feature = "redis", feature = "sqlite"))]
+mod row;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod sql;
 #[cfg(feature = "sqlite")]

@@ -416,6 +416,11 @@ impl RuleBook {
         after: Option<(Identity, PolicyName)>,
         limit: usize,
     ) -> Result<Vec<Assigned>, Error> {
+        // Nobody has one who could not have been given it.
+        let mut users = of.into_iter().chain(after.as_ref().map(|(user, _)| user));
+        if !users.all(|user| bounds::may_have_a_quota(User::from(user))) {
+            return Ok(Vec::new());
+        }
         let of = of.map(|user| User::from(user).to_identity());
         Arc::clone(&self.0.store)
             .quotas(of, after, limit.min(PAGE))

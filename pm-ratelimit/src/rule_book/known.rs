@@ -65,6 +65,9 @@ impl Known {
                 None => bounds::check_name(name)?,
             };
             let invalid = |message| InvalidRules::new(name, "name", message);
+            if checked.len() == RULES {
+                return Err(invalid("there are more than 1,000 edits: make several of it").into());
+            }
             if checked.iter().any(|(other, _)| *other == valid) {
                 return Err(invalid("there are two edits of this name").into());
             }

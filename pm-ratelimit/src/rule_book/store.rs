@@ -26,7 +26,8 @@ pub const RULES: usize = 1_000;
 /// * **Numbered changes.** Every change of rules and every change of a quota gets a version above all
 ///   before it. What says the same again changes nothing.
 /// * **Epochs.** A store that has lost what it held has another epoch: a random number that was drawn
-///   when it was empty.
+///   when it was empty. For a position of another epoch, and for one that is ahead of the store,
+///   everything has changed.
 /// * **Bounded waiting.** Every method ends within a deadline of the store's own, and nothing is sent
 ///   twice.
 ///

@@ -67,6 +67,20 @@ pub enum Stage {
     Identified,
 }
 
+impl Stage {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Edge => "edge",
+            Self::Identified => "identified",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let all = [Self::Edge, Self::Identified];
+        all.into_iter().find(|stage| stage.as_str() == name)
+    }
+}
+
 impl Rule {
     /// A rule about requests or operations.
     ///

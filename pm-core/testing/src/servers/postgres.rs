@@ -1,7 +1,7 @@
 use std::fs;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -17,14 +17,16 @@ const START: Duration = Duration::from_secs(60);
 /// A PostgreSQL server with an empty database. What it writes survives its process, not its
 /// machine.
 ///
+/// A killed one loses nothing that it has committed.
+///
 /// It refuses to be run by root; then it is run by `postgres`, or by `nobody` where that user is
 /// not known.
 #[derive(Debug)]
 pub struct PostgresServer {
     port: Port,
-    _process: Process,
+    process: Option<Process>,
     /// Behind the process, which is to be gone when this is removed.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl PostgresServer {
@@ -35,23 +37,38 @@ impl PostgresServer {
     /// If PostgreSQL is not installed, or does not start.
     #[must_use]
     pub fn start() -> Self {
-        let folders = binary::postgres_folders();
-        let find = |program| binary::find(program, "postgresql", &folders);
-        let (initdb, postgres) = (find("initdb"), find("postgres"));
-        let user = geteuid().is_root().then(User::unprivileged);
-
         let folder = TempDir::with_prefix("pm-postgres-").expect("a temporary folder");
-        if let Some(user) = &user {
+        if let Some(user) = User::of_servers() {
             chown(folder.path(), Some(user.id), Some(user.group)).expect("root may give away");
         }
-        let data = folder.path().join("data");
-        initialize(&mut command(&initdb, user.as_ref(), folder.path()), &data);
+        let mut server = Self {
+            port: Port::claim(),
+            process: None,
+            folder,
+        };
+        let mut initdb = server.command("initdb");
+        initialize(initdb.arg("-D").arg(server.data()));
+        server.restart();
+        server
+    }
 
-        let port = Port::claim();
-        let mut server = command(&postgres, user.as_ref(), folder.path());
-        server.arg("-D").arg(&data).args([
+    /// Ends the process at once, as a crash would: connections break, and nothing is finished.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts it again, killed or not, on the same port and with the data that it had. Waits until it
+    /// takes connections.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn restart(&mut self) {
+        self.kill();
+        let mut command = self.command("postgres");
+        command.arg("-D").arg(self.data()).args([
             "-p",
-            &port.number().to_string(),
+            &self.port().to_string(),
             "-c",
             "listen_addresses=127.0.0.1",
             "-c",
@@ -59,22 +76,24 @@ impl PostgresServer {
             "-c",
             "fsync=off",
         ]);
-        let log = folder.path().join("postgres.log");
-        // Its immediate shutdown: unlike a kill it leaves no shared memory behind.
-        let process = Process::start(&mut server, &log, Signal::QUIT);
+        let (log, pid) = (
+            self.folder.path().join("postgres.log"),
+            self.data().join("postmaster.pid"),
+        );
+        // What one that was killed has left behind says that it is ready.
+        let _ = fs::remove_file(&pid);
+        // Its immediate shutdown: unlike a kill it leaves no shared memory behind, and like one it
+        // finishes nothing.
+        let process = Process::start(&mut command, &log, Signal::QUIT);
         let mut process = process.expect("postgres can be run");
         wait::until(START, "a start of postgres", || {
             assert!(!process.has_ended(), "postgres: {}", process.log());
             // Its eighth line is the state: what pg_ctl looks at, too.
-            let state = fs::read_to_string(data.join("postmaster.pid")).ok()?;
+            let state = fs::read_to_string(&pid).ok()?;
             let state = state.lines().nth(7)?;
             state.trim().eq("ready").then_some(())
         });
-        Self {
-            port,
-            _process: process,
-            _folder: folder,
-        }
+        self.process = Some(process);
     }
 
     /// Its address, for a client: the user and the database `postgres`, without a password.
@@ -88,12 +107,25 @@ impl PostgresServer {
     pub fn port(&self) -> u16 {
         self.port.number()
     }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// One of its programs, in its folder and by somebody who may run it.
+    fn command(&self, program: &str) -> Command {
+        let folders = binary::postgres_folders();
+        let mut command = Command::new(binary::find(program, "postgresql", &folders));
+        command.current_dir(self.folder.path());
+        if let Some(user) = User::of_servers() {
+            command.uid(user.id).gid(user.group);
+        }
+        command
+    }
 }
 
-fn initialize(initdb: &mut Command, data: &Path) {
+fn initialize(initdb: &mut Command) {
     let output = initdb
-        .arg("-D")
-        .arg(data)
         .args(["--username=postgres", "--auth=trust", "--encoding=UTF8"])
         .args(["--locale=C", "--no-sync"])
         .stdin(Stdio::null())
@@ -106,15 +138,6 @@ fn initialize(initdb: &mut Command, data: &Path) {
     );
 }
 
-fn command(program: &PathBuf, user: Option<&User>, folder: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.current_dir(folder);
-    if let Some(user) = user {
-        command.uid(user.id).gid(user.group);
-    }
-    command
-}
-
 /// Somebody who may not do much.
 struct User {
     id: u32,
@@ -122,6 +145,11 @@ struct User {
 }
 
 impl User {
+    /// `None` if it is whoever runs the tests.
+    fn of_servers() -> Option<Self> {
+        geteuid().is_root().then(Self::unprivileged)
+    }
+
     fn unprivileged() -> Self {
         let users = fs::read_to_string("/etc/passwd").expect("a system has users");
         ["postgres", "nobody"]
@@ -148,10 +176,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_takes_connections_until_it_is_dropped() {
-        let server = PostgresServer::start();
+    fn it_takes_connections_until_it_is_killed_and_again_when_it_is_restarted() {
+        let mut server = PostgresServer::start();
         let address = (Ipv4Addr::LOCALHOST, server.port());
         assert!(server.url().contains(&server.port().to_string()));
+        assert!(TcpStream::connect(address).is_ok());
+        server.kill();
+        assert!(TcpStream::connect(address).is_err());
+        server.restart();
         assert!(TcpStream::connect(address).is_ok());
         drop(server);
         assert!(TcpStream::connect(address).is_err());

@@ -18,6 +18,7 @@
 //! versioning.
 
 pub mod blocks;
+pub mod quotas;
 pub mod rules;
 pub mod violations;
 
@@ -29,7 +30,8 @@ const SECOND: i64 = 1_000_000;
 
 /// One test for each function of [`guard::conformance`](mod@crate::guard::conformance), on the store
 /// that the expression makes anew for each, an [`Arc`](std::sync::Arc). What keeps only one kind of
-/// thing says so: `guard_conformance!(blocks on store)`, and `rules` and `violations` the same.
+/// thing says so: `guard_conformance!(blocks on store)`, and `violations` the same; `rules` are those and
+/// quotas of users.
 ///
 /// The tests are `#[tokio::test]`s: the package needs `tokio` with the features `macros` and `rt`
 /// as a development dependency.
@@ -49,6 +51,14 @@ macro_rules! guard_conformance {
         );
     };
     (rules on $store:expr) => {
+        $crate::guard_conformance!(@tests quotas $store;
+            a_quota_is_of_one_user_by_one_rule
+            quotas_are_exact
+            every_change_of_a_quota_is_told_once
+            a_quota_is_told_with_the_position_of_the_store
+            quotas_come_in_pages
+            whoever_is_far_behind_misses_nothing
+        );
         $crate::guard_conformance!(@tests rules $store;
             rules_have_what_they_were_put_with
             the_last_edit_of_a_rule_counts
@@ -56,12 +66,6 @@ macro_rules! guard_conformance {
             an_edit_of_other_rules_than_there_are_is_refused
             of_many_who_edit_the_same_rules_one_does
             rules_are_told_whole_when_one_changes
-            a_quota_is_of_one_user_by_one_rule
-            quotas_are_exact
-            every_change_of_a_quota_is_told_once
-            a_quota_is_told_with_the_position_of_the_store
-            quotas_come_in_pages
-            whoever_is_far_behind_misses_nothing
             a_position_of_another_life_knows_nothing
         );
     };

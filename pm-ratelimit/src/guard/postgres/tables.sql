@@ -4,7 +4,12 @@ CREATE TABLE pm_guard_state (
     one SMALLINT PRIMARY KEY CHECK (one = 1),
     schema BIGINT NOT NULL,
     epoch BIGINT NOT NULL,
-    version BIGINT NOT NULL
+    version BIGINT NOT NULL DEFAULT 0,
+    -- Of rules and quotas of users: the last change of any, the last change of a rule, and the last one
+    -- that was withdrawn and is forgotten.
+    rules_version BIGINT NOT NULL DEFAULT 0,
+    rules_changed BIGINT NOT NULL DEFAULT 0,
+    rules_forgotten BIGINT NOT NULL DEFAULT 0
 );
 
 CREATE TABLE pm_guard_block (
@@ -43,3 +48,45 @@ CREATE TABLE pm_guard_watched (
 );
 
 CREATE INDEX pm_guard_watched_latest ON pm_guard_watched (latest_us);
+
+-- A bucket holds bucket_capacity tokens, and refill_rate of them come back in each window. A window is
+-- window_seconds and window_millis long: almost all are whole seconds, and the rest is 0.
+-- What is written here by hand is not noticed before rules_version and rules_changed are raised.
+CREATE TABLE pm_guard_rule (
+    name TEXT COLLATE "C" PRIMARY KEY,
+    -- A path or the name of an operation; everything without.
+    endpoint_pattern TEXT,
+    -- Any without.
+    http_method TEXT,
+    priority INTEGER NOT NULL,
+    bucket_capacity BIGINT NOT NULL,
+    refill_rate BIGINT NOT NULL,
+    window_seconds BIGINT NOT NULL,
+    window_millis BIGINT NOT NULL,
+    -- Whose bucket it is: user, client, caller, ...
+    subject TEXT NOT NULL,
+    cost BIGINT,
+    stage TEXT,
+    -- One on a line: the multiplier, a space, and the name.
+    roles TEXT NOT NULL,
+    shadow BOOLEAN NOT NULL,
+    if_store_fails TEXT NOT NULL,
+    version BIGINT NOT NULL
+);
+
+-- Quotas of users, with those that were withdrawn lately, so that every instance hears of it.
+CREATE TABLE pm_guard_user_quota (
+    -- Empty where there are no tenants.
+    tenant TEXT COLLATE "C" NOT NULL,
+    user_id TEXT COLLATE "C" NOT NULL,
+    rule TEXT COLLATE "C" NOT NULL,
+    bucket_capacity BIGINT NOT NULL,
+    refill_rate BIGINT NOT NULL,
+    window_seconds BIGINT NOT NULL,
+    window_millis BIGINT NOT NULL,
+    withdrawn BOOLEAN NOT NULL,
+    version BIGINT NOT NULL UNIQUE,
+    PRIMARY KEY (tenant, user_id, rule)
+);
+
+CREATE INDEX pm_guard_user_quota_withdrawn ON pm_guard_user_quota (version) WHERE withdrawn;

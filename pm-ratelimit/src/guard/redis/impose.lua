@@ -44,8 +44,7 @@ for first = 3, #ARGV, FIELDS do
   if known and not yields(known, new) then
     stand[#stand + 1] = known
   else
-    local version = redis.call('HINCRBY', state, 'version', 1)
-    new[VERSION] = string.format('%.0f', version)
+    new[VERSION] = next_version(state, 'version')
     redis.call('HSET', entries, prefix, cmsgpack.pack(new))
     redis.call('ZADD', versions, new[VERSION], prefix)
     redis.call('ZADD', forgotten, new[FORGOTTEN], prefix)

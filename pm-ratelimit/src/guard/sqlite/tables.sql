@@ -4,7 +4,12 @@ CREATE TABLE pm_guard_state (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     schema INTEGER NOT NULL,
     epoch INTEGER NOT NULL,
-    version INTEGER NOT NULL
+    version INTEGER NOT NULL DEFAULT 0,
+    -- Of rules and quotas of users: the last change of any, the last change of a rule, and the last one
+    -- that was withdrawn and is forgotten.
+    rules_version INTEGER NOT NULL DEFAULT 0,
+    rules_changed INTEGER NOT NULL DEFAULT 0,
+    rules_forgotten INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE TABLE pm_guard_block (
@@ -43,3 +48,45 @@ CREATE TABLE pm_guard_watched (
 ) STRICT;
 
 CREATE INDEX pm_guard_watched_latest ON pm_guard_watched (latest_us);
+
+-- A bucket holds bucket_capacity tokens, and refill_rate of them come back in each window. A window is
+-- window_seconds and window_millis long: almost all are whole seconds, and the rest is 0.
+-- What is written here by hand is not noticed before rules_version and rules_changed are raised.
+CREATE TABLE pm_guard_rule (
+    name TEXT PRIMARY KEY,
+    -- A path or the name of an operation; everything without.
+    endpoint_pattern TEXT,
+    -- Any without.
+    http_method TEXT,
+    priority INTEGER NOT NULL,
+    bucket_capacity INTEGER NOT NULL,
+    refill_rate INTEGER NOT NULL,
+    window_seconds INTEGER NOT NULL,
+    window_millis INTEGER NOT NULL,
+    -- Whose bucket it is: user, client, caller, ...
+    subject TEXT NOT NULL,
+    cost INTEGER,
+    stage TEXT,
+    -- One on a line: the multiplier, a space, and the name.
+    roles TEXT NOT NULL,
+    shadow INTEGER NOT NULL,
+    if_store_fails TEXT NOT NULL,
+    version INTEGER NOT NULL
+) STRICT;
+
+-- Quotas of users, with those that were withdrawn lately, so that every instance hears of it.
+CREATE TABLE pm_guard_user_quota (
+    -- Empty where there are no tenants.
+    tenant TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    bucket_capacity INTEGER NOT NULL,
+    refill_rate INTEGER NOT NULL,
+    window_seconds INTEGER NOT NULL,
+    window_millis INTEGER NOT NULL,
+    withdrawn INTEGER NOT NULL,
+    version INTEGER NOT NULL UNIQUE,
+    PRIMARY KEY (tenant, user_id, rule)
+) STRICT;
+
+CREATE INDEX pm_guard_user_quota_withdrawn ON pm_guard_user_quota (version) WHERE withdrawn;
