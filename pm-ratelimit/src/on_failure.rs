@@ -20,7 +20,9 @@ pub enum OnFailure {
 }
 
 impl OnFailure {
-    pub(crate) const fn as_str(self) -> &'static str {
+    /// Its name: `closed`, `local` or `open`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "closed",
             Self::Local => "local",
@@ -28,7 +30,9 @@ impl OnFailure {
         }
     }
 
-    pub(crate) fn named(name: &str) -> Option<Self> {
+    /// The one of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
         let all = [Self::Closed, Self::Local, Self::Open];
         all.into_iter()
             .find(|on_failure| on_failure.as_str() == name)

@@ -82,16 +82,6 @@ impl RuleRow {
         })
     }
 
-    /// Whether nothing is different but the version.
-    pub(super) fn says_the_same_as(&self, other: &Self) -> bool {
-        let version = other.version;
-        *other
-            == Self {
-                version,
-                ..self.clone()
-            }
-    }
-
     /// The rule; or, if another version of this crate has written it, what cannot be read.
     pub(super) fn read(self) -> Result<SavedRule, InvalidRules> {
         let invalid = |field, message: String| InvalidRules::new(&self.name, field, message);

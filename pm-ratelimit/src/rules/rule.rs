@@ -68,14 +68,18 @@ pub enum Stage {
 }
 
 impl Stage {
-    pub(crate) const fn as_str(self) -> &'static str {
+    /// Its name: `edge` or `identified`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Edge => "edge",
             Self::Identified => "identified",
         }
     }
 
-    pub(crate) fn named(name: &str) -> Option<Self> {
+    /// The one of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
         let all = [Self::Edge, Self::Identified];
         all.into_iter().find(|stage| stage.as_str() == name)
     }

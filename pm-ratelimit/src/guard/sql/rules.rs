@@ -129,7 +129,11 @@ macro_rules! rules {
                         Some(rule) => {
                             let row = RuleRow::new(name, rule, version);
                             let row = row.map_err(|error| SqlError::Encode(error.into()))?;
-                            if known.is_none_or(|known| !known.says_the_same_as(&row)) {
+                            let is_known = known.is_some_and(|known| {
+                                let version = known.version;
+                                *known == RuleRow { version, ..row.clone() }
+                            });
+                            if !is_known {
                                 put.push(row);
                             }
                         }
