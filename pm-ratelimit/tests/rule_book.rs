@@ -13,6 +13,7 @@ use pm_ratelimit::rule_book::{
 };
 use pm_ratelimit::{By, Error, Limiter, PolicyName, Quota, Rule, Rules, Subject};
 use pm_testing::{Log, drive};
+use tokio::sync::Notify;
 
 fn by_user(tokens: u32) -> Rule {
     Rule::always().by(By::User).quota(Quota::per_day(tokens))
@@ -64,8 +65,15 @@ struct Unreliable {
     store: Mutex<Arc<MemoryStore>>,
     down: AtomicBool,
     lookups: AtomicUsize,
-    /// Whom the next look-up waits for, once it has been answered.
-    held: Mutex<Option<Arc<tokio::sync::Notify>>>,
+    /// The next such call keeps its answer back until it is let go.
+    held: Mutex<Option<(Call, Arc<Notify>)>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    Changes,
+    Edit,
+    Quota,
 }
 
 impl Unreliable {
@@ -83,6 +91,19 @@ impl Unreliable {
     fn lookups(&self) -> usize {
         self.lookups.load(Ordering::Relaxed)
     }
+
+    fn hold(&self, call: Call) -> Arc<Notify> {
+        let held = Arc::<Notify>::default();
+        *self.held.lock().unwrap() = Some((call, Arc::clone(&held)));
+        held
+    }
+
+    async fn pass(&self, call: Call) {
+        let held = self.held.lock().unwrap().take_if(|(held, _)| *held == call);
+        if let Some((_, held)) = held {
+            held.notified().await;
+        }
+    }
 }
 
 #[async_trait]
@@ -92,7 +113,9 @@ impl RuleStore for Unreliable {
         edits: Vec<(PolicyName, Option<Rule>)>,
         at: Position,
     ) -> Result<Option<u64>, Error> {
-        self.store()?.edit(edits, at).await
+        let edited = self.store()?.edit(edits, at).await;
+        self.pass(Call::Edit).await;
+        edited
     }
 
     async fn assign(
@@ -115,10 +138,7 @@ impl RuleStore for Unreliable {
     async fn quota(self: Arc<Self>, rule: PolicyName, user: Identity) -> Result<Told, Error> {
         self.lookups.fetch_add(1, Ordering::Relaxed);
         let told = self.store()?.quota(rule, user).await;
-        let held = self.held.lock().unwrap().take();
-        if let Some(held) = held {
-            held.notified().await;
-        }
+        self.pass(Call::Quota).await;
         told
     }
 
@@ -132,7 +152,9 @@ impl RuleStore for Unreliable {
     }
 
     async fn changes(self: Arc<Self>, since: Position) -> Result<Changes, Error> {
-        self.store()?.changes(since).await
+        let changes = self.store()?.changes(since).await;
+        self.pass(Call::Changes).await;
+        changes
     }
 }
 
@@ -371,8 +393,7 @@ async fn an_answer_from_before_a_change_is_not_remembered() {
     let store = Arc::new(Unreliable::default());
     let (one, two) = (book(&store, configured()), book(&store, configured()));
     two.synchronize().await.unwrap();
-    let held = Arc::new(tokio::sync::Notify::new());
-    *store.held.lock().unwrap() = Some(Arc::clone(&held));
+    let held = store.hold(Call::Quota);
     let slow = {
         let limiter = two.limiter();
         tokio::spawn(async move { limiter.check(&Subject::identity(&ada()), 0).await })
@@ -385,6 +406,49 @@ async fn an_answer_from_before_a_change_is_not_remembered() {
     held.notify_one();
     assert!(slow.await.unwrap().is_allowed());
     assert_eq!(left(&two, &ada()), 100);
+}
+
+/// What the store said before an edit does not undo it, not even for a moment.
+#[tokio::test]
+async fn an_edit_is_not_undone_by_older_news() {
+    let store = Arc::new(Unreliable::default());
+    let book = book(&store, configured());
+    book.synchronize().await.unwrap();
+    let held = store.hold(Call::Changes);
+    let slow = tokio::spawn({
+        let book = book.clone();
+        async move { book.synchronize().await }
+    });
+    tokio::task::yield_now().await;
+    book.edit([Edit::put("user", by_user(20))]).await.unwrap();
+    // The next question is asked, and kept waiting, too.
+    let again = store.hold(Call::Changes);
+    held.notify_one();
+    tokio::task::yield_now().await;
+    assert_eq!(left(&book, &ada()), 20);
+    again.notify_one();
+    slow.await.unwrap().unwrap();
+    assert_eq!(left(&book, &ada()), 20);
+}
+
+/// Nor is what others have changed since by an edit whose answer was late.
+#[tokio::test]
+async fn a_late_answer_undoes_nothing() {
+    let store = Arc::new(Unreliable::default());
+    let (one, two) = (book(&store, configured()), book(&store, configured()));
+    one.synchronize().await.unwrap();
+    let held = store.hold(Call::Edit);
+    let slow = tokio::spawn({
+        let one = one.clone();
+        async move { one.edit([Edit::put("user", by_user(20))]).await }
+    });
+    tokio::task::yield_now().await;
+    let version = two.edit([Edit::put("user", by_user(30))]).await.unwrap();
+    one.synchronize().await.unwrap();
+    assert_eq!(left(&one, &ada()), 30);
+    held.notify_one();
+    assert!(slow.await.unwrap().unwrap() < version);
+    assert_eq!((left(&one, &ada()), one.version()), (30, version));
 }
 
 #[tokio::test]
@@ -449,7 +513,9 @@ fn a_store_that_has_lost_its_rules_is_given_them_back() {
         [Edit::put("user", by_user(20)), Edit::put("b", by_user(30))],
     )
     .unwrap();
+    drive(one.assign("b", &ada(), Quota::per_day(5))).unwrap();
     sync(&two);
+    assert_eq!((left(&one, &ada()), left(&two, &ada())), (5, 5));
     *store.store.lock().unwrap() = Arc::default();
     sync(&one);
     sync(&two);
@@ -457,7 +523,7 @@ fn a_store_that_has_lost_its_rules_is_given_them_back() {
     sync(&new);
     for book in [&one, &two, &new] {
         assert_eq!(book.list(None, 10), new.list(None, 10));
-        assert_eq!(left(book, &ada()), 20);
+        assert_eq!(left(book, &ada()), 20, "quotas of users are lost");
     }
     assert_eq!(new.list(None, 10).len(), 2);
     // What was written since is not overwritten.
