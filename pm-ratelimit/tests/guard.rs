@@ -134,7 +134,8 @@ mod sqlite {
     use std::sync::Arc;
 
     use pm_ratelimit::guard::SqliteStore;
-    use pm_ratelimit::{Error, Violation, ViolationStore};
+    use pm_ratelimit::rule_book::{Edit, EditError, RuleBook};
+    use pm_ratelimit::{By, Error, Quota, Rule, Rules, Violation, ViolationStore};
     use tempfile::TempDir;
 
     async fn fresh() -> Arc<SqliteStore> {
@@ -164,6 +165,80 @@ mod sqlite {
             let found = store.recent(row.prefix(), 9, 1_000).await.unwrap();
             assert_eq!(found, std::slice::from_ref(&row));
         }
+    }
+
+    /// As a newer version of this crate may: this one goes by the rules before, hears of quotas, and
+    /// writes nothing over what it cannot read.
+    #[tokio::test]
+    async fn a_rule_that_cannot_be_read_is_refused_with_all_others() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("guard.db");
+        let open = async || Arc::new(SqliteStore::open(&path).await.unwrap());
+        let book = |store| {
+            let limiter = pm_ratelimit::Limiter::builder(Rules::new());
+            RuleBook::builder(limiter).store(store).build().unwrap()
+        };
+        let (one, two) = (book(open().await), book(open().await));
+        let rule = |tokens| Rule::always().by(By::User).quota(Quota::per_day(tokens));
+        let edits = [Edit::put("a", rule(1)), Edit::put("b", rule(1))];
+        one.edit(edits).await.unwrap();
+        two.synchronize().await.unwrap();
+        let in_force = two.limiter().rules();
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+        let file = sqlx::SqlitePool::connect_with(options).await.unwrap();
+        for statement in [
+            "UPDATE pm_guard_rule SET bucket_capacity = 7",
+            "UPDATE pm_guard_rule SET subject = 'planet' WHERE name = 'b'",
+            "UPDATE pm_guard_state SET rules_version = 9, rules_changed = 9",
+        ] {
+            sqlx::query(statement).execute(&file).await.unwrap();
+        }
+        let ada = pm_core::Identity::new("ada");
+        one.assign("a", &ada, Quota::per_day(33)).await.unwrap();
+        two.synchronize().await.unwrap();
+        assert_eq!(two.limiter().rules(), in_force);
+        let refused = two.refused().unwrap();
+        assert_eq!((refused.rule(), refused.field()), ("b", "by"));
+        let edited = two.edit([Edit::remove("b")]).await;
+        assert!(matches!(edited, Err(EditError::Invalid(invalid)) if invalid == refused));
+        assert_eq!(
+            two.quota("a", &ada).await.unwrap(),
+            Some(Quota::per_day(33))
+        );
+        sqlx::query("UPDATE pm_guard_rule SET subject = 'user'")
+            .execute(&file)
+            .await
+            .unwrap();
+        sqlx::query("UPDATE pm_guard_state SET rules_version = 11, rules_changed = 11")
+            .execute(&file)
+            .await
+            .unwrap();
+        two.synchronize().await.unwrap();
+        assert_eq!(two.refused(), None);
+        let mended = Rules::new()
+            .rule("a", rule(1).quota(Quota::per_day(1).burst(7)))
+            .rule("b", rule(1).quota(Quota::per_day(1).burst(7)));
+        assert_eq!(two.limiter().rules(), mended);
+    }
+
+    #[tokio::test]
+    async fn a_file_with_tables_of_another_version_is_refused() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("guard.db");
+        SqliteStore::open(&path).await.unwrap();
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+        let file = sqlx::SqlitePool::connect_with(options).await.unwrap();
+        sqlx::query("UPDATE pm_guard_state SET schema = 1")
+            .execute(&file)
+            .await
+            .unwrap();
+        let Err(Error::Unavailable(source)) = SqliteStore::open(&path).await else {
+            panic!("it was opened");
+        };
+        assert!(
+            source.to_string().contains("have schema 1, not 2"),
+            "{source}"
+        );
     }
 
     #[tokio::test]
@@ -243,7 +318,8 @@ mod redis {
     use pm_core::redis::{Endpoint, Options, Redis};
     use pm_ratelimit::block::{BlockList, Order};
     use pm_ratelimit::guard::RedisStore;
-    use pm_ratelimit::{Error, ViolationStore, violations};
+    use pm_ratelimit::rule_book::{Edit, RuleBook};
+    use pm_ratelimit::{Error, Quota, Rule, ViolationStore, violations};
     use pm_testing::{RedisCluster, RedisServer};
 
     use super::kept::{Kept, server};
@@ -300,9 +376,95 @@ mod redis {
         let endpoint = Endpoint::cluster(cluster.urls()).unwrap();
         let redis = Redis::connect(endpoint, Options::new()).await.unwrap();
         let store = store(redis);
-        use pm_ratelimit::guard::conformance::{blocks, violations};
+        use pm_ratelimit::guard::conformance::{blocks, quotas, rules, violations};
         violations::a_thousand_rows_are_one_step(Arc::clone(&store)).await;
-        blocks::changes_come_in_pages(store).await;
+        blocks::changes_come_in_pages(Arc::clone(&store)).await;
+        rules::rules_have_what_they_were_put_with(Arc::clone(&store)).await;
+        quotas::quotas_come_in_pages(store).await;
+    }
+
+    #[tokio::test]
+    async fn a_rule_that_cannot_be_read_is_refused_with_all_others() {
+        let server = RedisServer::start();
+        let redis = RedisStore::new(connect(&server).await).with_name("guard");
+        let limiter = pm_ratelimit::Limiter::builder(pm_ratelimit::Rules::new());
+        let book = RuleBook::builder(limiter)
+            .store(Arc::new(redis))
+            .build()
+            .unwrap();
+        let rule = Rule::always().quota(Quota::per_day(1));
+        book.edit([Edit::put("a", rule)]).await.unwrap();
+        let written = server.ask(&["HGET", "{guard}:rules", "a"]);
+        // A field more than this version knows.
+        let newer = format!("{written}\u{1f}more");
+        let _ = server.ask(&["HSET", "{guard}:rules", "b", &newer]);
+        let version = (book.version() + 1).to_string();
+        let state = "{guard}:state";
+        let _ = server.ask(&[
+            "HSET",
+            state,
+            "rules_version",
+            &version,
+            "rules_changed",
+            &version,
+        ]);
+        let in_force = book.limiter().rules();
+        book.synchronize().await.unwrap();
+        assert_eq!(book.limiter().rules(), in_force);
+        assert_eq!(book.refused().unwrap().rule(), "b");
+    }
+
+    /// A replica that has become the primary before it had heard of the last change.
+    #[tokio::test]
+    async fn a_version_that_was_lost_is_not_given_again() {
+        let server = RedisServer::start();
+        let store = Arc::new(RedisStore::new(connect(&server).await).with_name("guard"));
+        let book = || {
+            let limiter = pm_ratelimit::Limiter::builder(pm_ratelimit::Rules::new());
+            RuleBook::builder(limiter)
+                .store(store.clone())
+                .build()
+                .unwrap()
+        };
+        let blocks = || BlockList::builder().store(store.clone()).build();
+        let ((one, two), (blocks, others)) = ((book(), book()), (blocks(), blocks()));
+        let rule = |tokens| Rule::always().quota(Quota::per_day(tokens));
+        let (first, second) = ("192.0.2.1/32", "192.0.2.2/32");
+        let order = |prefix: &str| Order::on(prefix.parse().unwrap());
+        let before = one
+            .edit([Edit::put("a", rule(1))])
+            .await
+            .unwrap()
+            .to_string();
+        let a = server.ask(&["HGET", "{guard}:rules", "a"]);
+        one.edit([Edit::put("a", rule(2))]).await.unwrap();
+        two.synchronize().await.unwrap();
+        blocks.block(order(first)).await.unwrap();
+        others.synchronize().await.unwrap();
+
+        let state = [
+            "HSET",
+            "{guard}:state",
+            "rules_version",
+            &before,
+            "rules_changed",
+            &before,
+            "version",
+            "0",
+        ];
+        let _ = server.ask(&state);
+        let _ = server.ask(&["HSET", "{guard}:rules", "a", &a]);
+        let _ = server.ask(&["DEL", "{guard}:entries", "{guard}:versions"]);
+        for book in [&one, &two] {
+            book.synchronize().await.unwrap();
+            assert_eq!(book.get("a").unwrap().rule, rule(1));
+        }
+        two.edit([Edit::put("a", rule(3))]).await.unwrap();
+        blocks.block(order(second)).await.unwrap();
+        one.synchronize().await.unwrap();
+        others.synchronize().await.unwrap();
+        assert_eq!(one.get("a").unwrap().rule, rule(3));
+        assert!(others.get(second.parse().unwrap()).is_some());
     }
 
     #[tokio::test]

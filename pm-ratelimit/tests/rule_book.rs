@@ -412,23 +412,23 @@ async fn an_answer_from_before_a_change_is_not_remembered() {
 #[tokio::test]
 async fn an_edit_is_not_undone_by_older_news() {
     let store = Arc::new(Unreliable::default());
-    let book = book(&store, configured());
-    book.synchronize().await.unwrap();
+    let (one, two) = (book(&store, configured()), book(&store, configured()));
+    two.edit([Edit::put("user", by_user(20))]).await.unwrap();
     let held = store.hold(Call::Changes);
     let slow = tokio::spawn({
-        let book = book.clone();
-        async move { book.synchronize().await }
+        let one = one.clone();
+        async move { one.synchronize().await }
     });
     tokio::task::yield_now().await;
-    book.edit([Edit::put("user", by_user(20))]).await.unwrap();
+    one.edit([Edit::put("user", by_user(30))]).await.unwrap();
     // The next question is asked, and kept waiting, too.
     let again = store.hold(Call::Changes);
     held.notify_one();
     tokio::task::yield_now().await;
-    assert_eq!(left(&book, &ada()), 20);
+    assert_eq!(left(&one, &ada()), 30);
     again.notify_one();
     slow.await.unwrap().unwrap();
-    assert_eq!(left(&book, &ada()), 20);
+    assert_eq!(left(&one, &ada()), 30);
 }
 
 /// Nor is what others have changed since by an edit whose answer was late.
@@ -449,6 +449,25 @@ async fn a_late_answer_undoes_nothing() {
     held.notify_one();
     assert!(slow.await.unwrap().unwrap() < version);
     assert_eq!((left(&one, &ada()), one.version()), (30, version));
+}
+
+#[tokio::test]
+async fn a_quota_that_is_assigned_is_not_forgotten_for_an_older_answer() {
+    let store = Arc::new(Unreliable::default());
+    let book = book(&store, configured());
+    book.synchronize().await.unwrap();
+    let held = store.hold(Call::Quota);
+    let slow = tokio::spawn({
+        let limiter = book.limiter();
+        async move { limiter.check(&Subject::identity(&ada()), 0).await }
+    });
+    tokio::task::yield_now().await;
+    book.assign("user", &ada(), Quota::per_day(33))
+        .await
+        .unwrap();
+    held.notify_one();
+    assert!(slow.await.unwrap().is_allowed());
+    assert_eq!((left(&book, &ada()), store.lookups()), (33, 1));
 }
 
 #[tokio::test]
