@@ -134,10 +134,19 @@ impl Limiter {
     /// Without it, the clock is [`Clock::system`].
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
-        let settings = Settings {
-            clock,
-            ..self.0.settings.clone()
-        };
+        self.with_settings(|settings| settings.clock = clock)
+    }
+
+    /// The same limiter, which tells one more of every refusal. It no longer shares
+    /// [changes of rules](Self::reload) with the one it was made from.
+    #[must_use]
+    pub fn with_observer(self, observer: impl RefusalObserver) -> Self {
+        self.with_settings(|settings| settings.observers.push(Arc::new(observer)))
+    }
+
+    fn with_settings(self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.0.settings.clone();
+        change(&mut settings);
         Self(Arc::new(Shared {
             rules: ArcSwap::new(self.0.rules.load_full()),
             settings,

@@ -110,6 +110,12 @@ impl<'a> Incident<'a> {
         endpoint
     }
 
+    /// The method of the request; none where it was no request, but a frame or a job.
+    #[must_use]
+    pub const fn as_method(&self) -> Option<&'a Method> {
+        self.method
+    }
+
     /// The rule that refused; the first of several.
     #[must_use]
     pub const fn as_policy(&self) -> Option<&'a PolicyName> {

@@ -535,6 +535,22 @@ fn an_open_socket_hears_of_its_block_and_of_no_other() {
 }
 
 #[test]
+fn a_socket_that_moves_to_another_task_is_woken_there() {
+    let (builder, _time) = manual();
+    let blocks = builder.build();
+    let wakes = [(); 2].map(|()| Arc::new(CountWakes::default()));
+    let mut socket = pin!(blocks.blocked(ip("64:ff9b::192.0.2.1")));
+    for wakes in [&wakes[0], &wakes[0], &wakes[1]] {
+        let waker = Waker::from(Arc::clone(wakes));
+        let cx = &mut Context::from_waker(&waker);
+        assert!(socket.as_mut().poll(cx).is_pending());
+    }
+    drive(blocks.block(Order::on(cidr("192.0.2.1/32")))).unwrap();
+    let woken = wakes.map(|wakes| wakes.0.load(Ordering::SeqCst));
+    assert_eq!(woken, [0, 1]);
+}
+
+#[test]
 fn a_socket_hears_that_it_is_no_longer_allowed() {
     let (builder, time) = manual();
     let blocks = builder.build();

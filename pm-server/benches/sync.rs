@@ -23,7 +23,9 @@ use pm_server::{
     app::App,
     auth::{self, Keys},
     client::{Connection, Incoming, Options, Token},
-    r#gen as pb, limits, overload,
+    r#gen as pb,
+    guard::{Guard, GuardSettings},
+    limits, overload,
     run::run,
     stack::StackSettings,
     store::Scope,
@@ -69,8 +71,11 @@ async fn serve(folder: &Path) {
     socket.set_nonblocking(true).unwrap();
     let listener = tokio::net::TcpListener::from_std(socket.into()).unwrap();
     println!("{}", listener.local_addr().unwrap());
+    let file = folder.join("guard.sqlite");
+    let guard = Guard::open(&file, GuardSettings::default(), clock.clone());
+    let guard = guard.await.unwrap();
     let settings = StackSettings {
-        limiter: limiter(&clock),
+        limiter: guard.watch(limiter(&clock)),
         shed: overload::shed(&clock),
         connections: NonZeroU32::MAX,
         trusted_proxies: TrustedProxies::none(),
@@ -78,7 +83,7 @@ async fn serve(folder: &Path) {
         sockets: SocketSettings::default(),
     };
     let mut shutdown = Shutdown::new(ShutdownSettings::default()).unwrap();
-    let app = App::new(registry, Arc::new(keys), clock, &mut shutdown).unwrap();
+    let app = App::new(registry, Arc::new(keys), guard, clock, &mut shutdown).unwrap();
     let _ = run(listener, app, settings, shutdown, stream::pending()).await;
 }
 

@@ -10,6 +10,7 @@ use pm_resilience::{
 
 use crate::{
     auth::Keys,
+    guard::Guard,
     health,
     tenant::{Registry, RegistryError, Tenant, TenantName},
 };
@@ -19,13 +20,15 @@ use crate::{
 pub struct App {
     pub(crate) clock: Clock,
     pub(crate) drain: Drain,
+    pub(crate) guard: Guard,
     pub(crate) health: Health,
     pub(crate) keys: Arc<Keys>,
     pub(crate) registry: Registry,
 }
 
 impl App {
-    /// A server that goes down with `shutdown`, which closes its tenants at the end.
+    /// A server that goes down with `shutdown`, which closes its tenants at the end, and lets its guard
+    /// write down what it has not yet.
     ///
     /// # Errors
     ///
@@ -33,17 +36,22 @@ impl App {
     pub fn new(
         registry: Registry,
         keys: Arc<Keys>,
+        guard: Guard,
         clock: Clock,
         shutdown: &mut Shutdown,
     ) -> Result<Self, InvalidSetting> {
         let drain = shutdown.drain();
-        let closing = registry.clone();
-        let close = async move { closing.close().await };
-        shutdown.hook("tenants", drain.settings().close, close)?;
+        let close = drain.settings().close;
+        let flush = close / 5;
+        let (closing, flushing) = (registry.clone(), guard.clone());
+        let close_all = async move { closing.close().await };
+        shutdown.hook("tenants", close.saturating_sub(flush), close_all)?;
+        shutdown.hook("guard", flush, async move { flushing.flush().await })?;
         Ok(Self {
             health: health::of(&registry, &drain, &clock),
             clock,
             drain,
+            guard,
             keys,
             registry,
         })
@@ -53,6 +61,12 @@ impl App {
     #[must_use]
     pub fn drain(&self) -> &Drain {
         &self.drain
+    }
+
+    /// Who is kept out, and who was refused.
+    #[must_use]
+    pub fn guard(&self) -> &Guard {
+        &self.guard
     }
 
     /// Whether the server works, and takes requests.

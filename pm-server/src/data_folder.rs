@@ -10,6 +10,7 @@ use std::{
 /// The folder with everything that a server keeps, for as long as this server uses it.
 ///
 /// ```text
+/// guard.sqlite           who is kept out, and who was refused
 /// signing-key.pem        signs and verifies tokens
 /// tenants/NAME.sqlite    one tenant
 /// tenants/probe          written to by health checks
@@ -111,6 +112,12 @@ impl DataFolder {
         }
         #[cfg(not(unix))]
         None
+    }
+
+    /// Where it is kept who is kept out.
+    #[must_use]
+    pub fn guard(&self) -> PathBuf {
+        self.path.join("guard.sqlite")
     }
 
     /// Where the files of its tenants are.

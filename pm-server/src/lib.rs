@@ -8,6 +8,7 @@ pub mod config;
 pub mod data_folder;
 pub mod domain;
 pub mod r#gen;
+pub mod guard;
 mod health;
 mod http;
 pub mod limits;

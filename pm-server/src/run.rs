@@ -61,6 +61,8 @@ pub async fn run(
         biased;
         summary = shutdown.run(signals) => summary,
         never = serving => match never {},
+        // To the end: who is kept out while clients are waited for is kept out.
+        never = app.guard.run() => match never {},
     }
 }
 

@@ -9,22 +9,27 @@
 //!         │ │ ┌──────────────────────────────────────────────────────┤
 //!         │ │ │ client address                                       │
 //!         │ │ │        ┌─────────────────────────────────────────────┤
-//!         │ │ │ health │ limits at the edge, by address   429 400    │
+//!         │ │ │ health │ blocked addresses                403        │
 //!         │ │ │        │ ┌───────────────────────────────────────────┤
-//!         │ │ │        │ │ shed, by priority              503        │
+//!         │ │ │        │ │ limits at the edge, by address 429 400    │
 //!         │ │ │        │ │ ┌─────────────────────────────────────────┤
-//!         │ │ │        │ │ │ body limit                   413        │
+//!         │ │ │        │ │ │ shed, by priority            503        │
 //!         │ │ │        │ │ │ ┌───────────────────────────────────────┤
-//!         │ │ │        │ │ │ │ authenticate               401        │
+//!         │ │ │        │ │ │ │ body limit                 413        │
 //!         │ │ │        │ │ │ │ ┌─────────────────────────────────────┤
-//!         │ │ │        │ │ │ │ │ limits by user           429        │
-//!         │ │ │        │ │ │ │ │         ┌───────────────────────────┤
-//!         │ │ │        │ │ │ │ │ /api/v1 │ sockets of an address 429 │
-//!         │ │ │        │ │ │ │ │ 404 405 │ ┌─────────────────────────┤
-//!         │ │ │        │ │ │ │ │         │ │ /ws: frames, by user    │
-//!         │ │ │        │ │ │ │ │         │ │      and by connection  │
-//!         └─┴─┴────────┴─┴─┴─┴─┴─────────┴─┴─────────────────────────┘
+//!         │ │ │        │ │ │ │ │ authenticate             401        │
+//!         │ │ │        │ │ │ │ │ ┌───────────────────────────────────┤
+//!         │ │ │        │ │ │ │ │ │ limits by user         429        │
+//!         │ │ │        │ │ │ │ │ │         ┌─────────────────────────┤
+//!         │ │ │        │ │ │ │ │ │ /api/v1 │ sockets of one      429 │
+//!         │ │ │        │ │ │ │ │ │ 404 405 │ address                 │
+//!         │ │ │        │ │ │ │ │ │         │ ┌───────────────────────┤
+//!         │ │ │        │ │ │ │ │ │         │ │ /ws: frames, by user  │
+//!         │ │ │        │ │ │ │ │ │         │ │ and connection; 4403  │
+//!         └─┴─┴────────┴─┴─┴─┴─┴─┴─────────┴─┴───────────────────────┘
 //! ```
+//!
+//! Every limit tells the guard of its refusals, and the guard blocks who is refused too often.
 
 use std::num::NonZeroU32;
 
@@ -34,7 +39,7 @@ use axum::{
 };
 use pm_core::{ClientIpLayer, ContextLayer, TrustedProxies};
 use pm_ratelimit::{
-    By, Limiter, PolicyName, Reason, Stage,
+    BlockLayer, By, Limiter, PolicyName, Reason, Stage,
     in_flight::{Concurrency, InFlightLayer},
 };
 use pm_resilience::{Shed, ShedAdmissionLayer};
@@ -54,7 +59,8 @@ const CONNECTIONS: PolicyName = PolicyName::from_static("connections");
 /// What the layers are told.
 #[derive(Clone, Debug)]
 pub struct StackSettings {
-    /// Decides on requests, at both stages, and on frames; by the clock of the server.
+    /// Decides on requests, at both stages, and on frames; by the clock of the server, and
+    /// [watched](crate::guard::Guard::watch) by its guard.
     pub limiter: Limiter,
     /// Decides what is refused when there is more to do than can be done.
     pub shed: Shed,
@@ -83,11 +89,17 @@ pub fn build(app: &App, settings: StackSettings) -> Router {
         limiter.clone(),
     );
     // Innermost, so that only what becomes a socket is counted; a rate would not bound what lasts.
-    let sockets = http::sockets(upgrades).layer(one_more_socket(settings.connections));
+    let permits = app
+        .guard
+        .watch_sockets(one_more_socket(settings.connections));
+    let sockets = http::sockets(upgrades).layer(permits);
 
     // What costs something. Behind the limits, whatever the path.
     let guarded = http::routes().merge(sockets).layer(
         ServiceBuilder::new()
+            // First: whoever is kept out costs a look-up, whatever is asked for, and uses up nothing of
+            // what a neighbour may have.
+            .layer(BlockLayer::new(app.guard.blocks().clone()))
             // Before anything is looked at: verifying a token is the work that a flood would cause.
             // By address, since nobody has a name yet.
             .layer(limiter.layer(Stage::Edge))
@@ -104,7 +116,8 @@ pub fn build(app: &App, settings: StackSettings) -> Router {
             .layer(limiter.layer(Stage::Identified)),
     );
 
-    // A limit that says no to a load balancer would take the server out of service.
+    // A limit or a block that says no to a load balancer would take the server out of service; and
+    // health tells nobody anything, and is free.
     http::health(&app.health)
         .merge(guarded)
         .with_state(app.clone())
@@ -114,7 +127,7 @@ pub fn build(app: &App, settings: StackSettings) -> Router {
                 .layer(ContextLayer::new(clock.clone()))
                 // Outside everything that may refuse, so that refusals are seen; inside the span.
                 .layer(from_fn_with_state(clock.clone(), http::trace))
-                // Before the limits, which count by it.
+                // Before blocks and limits, which go by it.
                 .layer(ClientIpLayer::new(settings.trusted_proxies)),
         )
 }

@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use axum::{Router, extract::WebSocketUpgrade, routing::get};
-use pm_core::{Clock, Identity, ManualTime, Tick};
+use pm_core::{ClientIp, Clock, Identity, ManualTime, Tick};
 use pm_resilience::shutdown::{Shutdown, ShutdownSettings};
 use pm_server::{
     cli::{
@@ -21,6 +21,7 @@ use pm_server::{
     client::{Connection, Incoming, Options, Replica, Token},
     domain::Id,
     r#gen as pb,
+    guard::{Guard, GuardSettings},
     store::{MemoryLog, Scope},
     sync::RingLimits,
     tenant::Tenant,
@@ -78,11 +79,19 @@ impl Server {
             let sockets = Sockets {
                 settings: Arc::new(SocketSettings::default()),
                 door: Arc::new(door),
+                guard: Guard::in_memory(GuardSettings::default(), Clock::system()),
                 clock: Clock::system(),
                 drain,
             };
+            let visit = || Visit {
+                client: ClientIp::new([127, 0, 0, 1].into()),
+                id: String::new(),
+                token: None,
+                gate: None,
+                permit: None,
+            };
             let route =
-                get(async |request: WebSocketUpgrade| upgrade(request, sockets, Visit::default()));
+                get(async move |request: WebSocketUpgrade| upgrade(request, sockets, visit()));
             let listener = TcpListener::bind(address).await.unwrap();
             ready.send(listener.local_addr().unwrap()).unwrap();
             let served = axum::serve(listener, Router::new().route("/ws", route));

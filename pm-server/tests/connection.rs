@@ -98,12 +98,12 @@ fn a_hello_that_is_not_accepted_is_told_why() {
         (
             Rejection::Rights(words()),
             Code::Forbidden,
-            CloseCode::Rights,
+            CloseCode::Forbidden,
         ),
         (
             Rejection::UnknownTenant(words()),
             Code::UnknownTenant,
-            CloseCode::Rights,
+            CloseCode::Forbidden,
         ),
         (
             Rejection::Unavailable(words(), Duration::from_secs(3)),
@@ -139,7 +139,7 @@ fn a_token_without_a_role_opens_nothing() {
     peer.roles = vec!["janitor"];
     let said = peer.say([hello(1)]);
     assert_eq!(code(&said[0]), Code::Forbidden);
-    closed(&peer, &said, CloseCode::Rights);
+    closed(&peer, &said, CloseCode::Forbidden);
 }
 
 #[test]
@@ -487,6 +487,62 @@ fn too_many_frames_are_refused_with_a_time_and_then_it_ends() {
     );
     let said = peer.say((0..1000).map(|_| create_project(3, P)));
     closed(&peer, &said, CloseCode::Rate);
+}
+
+#[test]
+fn messages_without_frames_and_pings_are_charged_as_other_frames_are() {
+    // What the limit holds, and as many refusals as may be ignored.
+    let enough = 3 + 1001;
+    let empty: fn(&mut Peer) = |peer| assert!(peer.say_bytes(vec![]).len() <= 1);
+    let unknown: fn(&mut Peer) = |peer| assert!(peer.say_bytes(vec![0xa2, 6, 1, 0x61]).len() <= 1);
+    let control: fn(&mut Peer) = |peer| peer.connection.receive_control();
+    for send in [empty, unknown, control] {
+        let mut peer = Peer::gated(gate(&limiter(Quota::per_hour(3))));
+        for _ in 1..enough {
+            send(&mut peer);
+            assert!(peer.connection.wants_input());
+        }
+        send(&mut peer);
+        peer.hear();
+        let close = peer.connection.end().expect("it has ended");
+        assert_eq!(close.code, CloseCode::Rate);
+    }
+    let mut peer = Peer::open();
+    assert!(
+        peer.say_bytes(vec![]).is_empty(),
+        "without a gate it is nothing"
+    );
+    assert!(peer.connection.end().is_none());
+}
+
+#[test]
+fn before_the_hello_a_message_without_frames_is_the_end_and_pings_are_charged() {
+    let mut peer = Peer::new();
+    let said = peer.say_bytes(vec![]);
+    closed(&peer, &said, CloseCode::Protocol);
+
+    let rules = Rules::new().rule(
+        "connection",
+        Rule::always().by(By::Connection).quota(Quota::per_hour(3)),
+    );
+    let gate = gate(&Limiter::builder(rules).build().unwrap());
+    let mut peer = Peer::behind(gate);
+    for _ in 0..3 + 1001 {
+        assert!(peer.connection.wants_input());
+        peer.connection.receive_control();
+    }
+    let said = peer.hear();
+    closed(&peer, &said, CloseCode::Rate);
+}
+
+#[test]
+fn whoever_is_blocked_is_told_and_hears_no_more() {
+    for mut peer in [Peer::new(), Peer::open()] {
+        peer.connection.block();
+        let said = peer.hear();
+        closed(&peer, &said, CloseCode::Forbidden);
+        assert!(!peer.connection.wants_input());
+    }
 }
 
 #[test]

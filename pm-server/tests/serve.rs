@@ -3,13 +3,15 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{IpAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
-use pm_core::Clock;
+use pm_core::{Cidr, Clock};
+use pm_ratelimit::{ViolationStore, guard::SqliteStore};
 
 /// A server that has said where it listens. Killed when dropped.
 struct Server {
@@ -453,5 +455,70 @@ fn a_variable_does_not_stand_in_the_way_of_a_command() {
         output.status.success(),
         "{}",
         String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// As [`Server::get`], from behind a proxy that says where it comes from.
+fn status_of(server: &Server, client: &str) -> String {
+    let path = format!("/nothing HTTP/1.1\r\nx-forwarded-for: {client}\r\nx:");
+    let answer = server.get(&path);
+    answer[9..12].to_owned()
+}
+
+#[test]
+fn who_is_refused_too_often_is_blocked_and_stays_so_after_a_restart() {
+    let data = private_folder();
+    let few = ["--quotas", "client=1/day", "--drain-delay", "0s"];
+    let mut server = Server::start(data.path(), &few);
+    // What a stranger says of others gets nobody blocked but itself.
+    let said: Vec<_> = (0..53)
+        .map(|claim| status_of(&server, &format!("203.0.113.{claim}")))
+        .collect();
+    assert_eq!(said[0], "404");
+    assert!(said[1..51].iter().all(|status| status == "429"), "{said:?}");
+    assert_eq!(said[51..], ["403", "403"]);
+    assert!(server.get("/health/ready").starts_with("HTTP/1.1 200"));
+    let line = server.says("blocked for its violations");
+    assert!(line.contains("127.0.0.1/32"), "{line}");
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    drop(server);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let recorded = runtime.block_on(async {
+        let store = Arc::new(SqliteStore::open(data.path().join("guard.sqlite")).await?);
+        let here = Cidr::from(IpAddr::from([127, 0, 0, 1]));
+        store.recent(here, 100, Clock::system().wall_micros()).await
+    });
+    assert_eq!(
+        recorded.unwrap().len(),
+        50,
+        "what was refused before the end"
+    );
+
+    let proxied = [&few[..], &["--trusted-proxies", "127.0.0.1"]].concat();
+    let mut server = Server::start(data.path(), &proxied);
+    // It is a proxy now, which is never blocked; who it speaks for was not.
+    assert_eq!(status_of(&server, "203.0.113.1"), "404");
+    assert_eq!(server.get("/nothing")[9..12], *"404");
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    drop(server);
+
+    let server = Server::start(data.path(), &few);
+    assert_eq!(status_of(&server, "203.0.113.1"), "403");
+    drop(server);
+    let off = ["--never-block", "127.0.0.0/8", "--auto-block", "off"];
+    let server = Server::start(data.path(), &off);
+    assert_eq!(status_of(&server, "203.0.113.1"), "404");
+}
+
+#[test]
+fn a_file_of_blocks_that_is_damaged_is_named() {
+    let data = private_folder();
+    fs::write(data.path().join("guard.sqlite"), [7; 4096]).unwrap();
+    let complaint = complaint(&["--data", text(data.path()), "--listen", "127.0.0.1:0"]);
+    assert!(
+        complaint.contains("guard.sqlite") && complaint.contains("move the file away"),
+        "{complaint}"
     );
 }

@@ -7,7 +7,11 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use pm_core::Clock;
-use pm_server::r#gen as pb;
+use pm_ratelimit::block::Order;
+use pm_server::{
+    r#gen as pb,
+    guard::{Guard, GuardSettings},
+};
 use prost::Message as _;
 use support::{
     peer::{create_project, create_story, frame},
@@ -17,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream,
     tungstenite::{
-        Message,
+        Error, Message,
         client::IntoClientRequest,
         protocol::frame::{CloseFrame, coding::CloseCode},
     },
@@ -90,6 +94,31 @@ impl Raw {
             }
         }
     }
+}
+
+/// Another instance that shares the file says it, as another process.
+#[tokio::test]
+async fn an_open_socket_ends_within_a_second_of_its_block() {
+    let server = Server::start().await;
+    let raw = Raw::hello(&server).await;
+    let clock = Clock::system();
+    let file = server.folder.path().join("guard.sqlite");
+    let elsewhere = Guard::open(&file, GuardSettings::default(), clock.clone());
+    let elsewhere = elsewhere.await.unwrap();
+    let here = Order::on("127.0.0.1/32".parse().unwrap()).by("grace");
+    let begun = clock.now();
+    elsewhere.blocks().block(here).await.unwrap();
+    assert_eq!(raw.closed().await, Some(4403));
+    let took = clock.now().saturating_duration_since(begun);
+    assert!(took <= Duration::from_secs(1), "{took:?}");
+
+    let request = server.url().into_client_request().unwrap();
+    let Err(Error::Http(response)) = tokio_tungstenite::connect_async(request).await else {
+        panic!("it is let in");
+    };
+    assert_eq!(response.status(), 403);
+    let problem = String::from_utf8(response.into_body().unwrap()).unwrap();
+    assert!(problem.contains("\"request_id\""), "{problem}");
 }
 
 #[tokio::test]

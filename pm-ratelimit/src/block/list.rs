@@ -328,6 +328,11 @@ impl BlockList {
         shared.table.find(client.addr(), &shared.clock).map(Blocked)
     }
 
+    /// Another one whenever something was said.
+    pub(super) fn generation(&self) -> u64 {
+        self.0.table.generation()
+    }
+
     pub(super) fn waiting(&self) -> &Waiting {
         &self.0.table.waiting
     }

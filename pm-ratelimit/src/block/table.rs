@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -18,6 +19,8 @@ pub(super) const FIXED: u64 = u64::MAX;
 #[derive(Debug)]
 pub(super) struct Table {
     prefixes: ArcSwap<Prefixes>,
+    /// How often they were replaced.
+    generation: AtomicU64,
     /// When something happens by itself: an entry is forgotten, or what was allowed no longer is.
     due: Mutex<BTreeSet<(i64, Cidr)>>,
     pub(super) waiting: Waiting,
@@ -27,9 +30,15 @@ impl Table {
     pub(super) fn new() -> Self {
         Self {
             prefixes: ArcSwap::default(),
+            generation: AtomicU64::new(0),
             due: Mutex::default(),
             waiting: Waiting::default(),
         }
+    }
+
+    /// Read before a look, it says afterwards whether the look is out of date.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     pub(super) fn known(&self) -> Arc<Prefixes> {
@@ -138,6 +147,7 @@ impl Table {
             return;
         }
         self.prefixes.store(Arc::new(next));
+        self.generation.fetch_add(1, Ordering::Release);
         for prefix in changed {
             self.waiting.wake(prefix);
         }

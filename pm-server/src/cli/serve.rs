@@ -23,6 +23,7 @@ use crate::{
     auth::{KeyError, Keys},
     config::{Limits, LimitsError, Serve},
     data_folder::{DataFolder, DataFolderError},
+    guard::{Guard, GuardError},
     overload,
     run::run,
     stack::StackSettings,
@@ -40,6 +41,9 @@ pub enum ServeError {
     /// The data folder cannot be used.
     #[error(transparent)]
     Data(#[from] DataFolderError),
+    /// Who is blocked is not known.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
     /// There is no signing key to work with.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -96,6 +100,8 @@ pub async fn serve(
         );
     }
     let (keys, new_key) = Keys::load_or_create(folder.path())?;
+    let guard = Guard::open(&folder.guard(), settings.guard(), clock.clone()).await?;
+    let limiter = guard.watch(limiter);
     let storage = Arc::new(Files::new(folder.tenants()));
     let registry = Registry::new(storage, clock.clone(), RegistryLimits::default());
     let mut made = Made {
@@ -123,7 +129,13 @@ pub async fn serve(
     };
     let listener = TcpListener::bind(address).await.map_err(refused)?;
     let listening = listener.local_addr().map_err(refused)?;
-    let app = App::new(registry, Arc::new(keys), clock.clone(), &mut shutdown)?;
+    let app = App::new(
+        registry,
+        Arc::new(keys),
+        guard,
+        clock.clone(),
+        &mut shutdown,
+    )?;
     ready(app.health(), &clock).await;
     let _announcement = folder.announce(listening)?;
     let greeting = Greeting {

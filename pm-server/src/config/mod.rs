@@ -3,6 +3,7 @@
 //! This is the only place that reads the environment, and files with settings; flags go before variables, variables before
 //! defaults. What leaves here is typed and checked.
 
+mod blocking;
 mod down;
 mod limits;
 mod limits_file;
@@ -10,28 +11,32 @@ mod limits_file;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use pm_core::{TrustedProxies, duration};
+use pm_core::{Cidr, TrustedProxies, duration};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     auth::Role,
     cli::{ImportArgs, WatchArgs},
+    guard::GuardSettings,
     tenant::TenantName,
     ws::Origin,
 };
 
 pub use self::{
+    blocking::Blocking,
     down::Down,
     limits::{Limits, LimitsError},
 };
 
 const ENV_ALLOWED_ORIGINS: &str = "PM_SERVER_ALLOWED_ORIGINS";
+const ENV_AUTO_BLOCK: &str = "PM_SERVER_AUTO_BLOCK";
 const ENV_CONNECTIONS: &str = "PM_SERVER_CONNECTIONS";
 const ENV_DATA: &str = "PM_SERVER_DATA";
 const ENV_DRAIN_DELAY: &str = "PM_SERVER_DRAIN_DELAY";
 const ENV_LIMITS: &str = "PM_SERVER_LIMITS";
 const ENV_LISTEN: &str = "PM_SERVER_LISTEN";
 const ENV_LOG: &str = "PM_SERVER_LOG";
+const ENV_NEVER_BLOCK: &str = "PM_SERVER_NEVER_BLOCK";
 const ENV_QUOTAS: &str = "PM_SERVER_QUOTAS";
 const ENV_SHUTDOWN_BUDGET: &str = "PM_SERVER_SHUTDOWN_BUDGET";
 const ENV_TENANTS: &str = "PM_SERVER_TENANTS";
@@ -105,11 +110,14 @@ pub struct Serve {
     #[command(flatten)]
     pub limits: Limits,
 
+    /// Who is kept out.
+    #[command(flatten)]
+    pub blocking: Blocking,
+
     /// Address blocks of the proxies in front, separated by commas, like 10.0.0.0/8; without them,
     /// X-Forwarded-For is not believed
-    #[arg(long, env = ENV_TRUSTED_PROXIES, value_name = "CIDRS", value_delimiter = ',',
-          value_parser = cidr)]
-    trusted_proxies: Vec<String>,
+    #[arg(long, env = ENV_TRUSTED_PROXIES, value_name = "CIDRS", value_delimiter = ',')]
+    trusted_proxies: Vec<Cidr>,
 
     /// Pages, other than this server's own, that may open a socket.
     #[arg(long, env = ENV_ALLOWED_ORIGINS, value_name = "ORIGINS", value_delimiter = ',',
@@ -133,7 +141,17 @@ impl Serve {
         if self.trusted_proxies.is_empty() {
             return TrustedProxies::none();
         }
-        TrustedProxies::cidrs(&self.trusted_proxies).expect("each was parsed when it was read")
+        let blocks = self.trusted_proxies.iter().map(Cidr::to_string);
+        TrustedProxies::cidrs(blocks).expect("each was parsed when it was read")
+    }
+
+    /// Who is kept out. A proxy of ours never is: it is what everybody behind it comes through.
+    #[must_use]
+    pub fn guard(&self) -> GuardSettings {
+        GuardSettings {
+            automatic: self.blocking.automatic(),
+            never: [self.blocking.never(), &self.trusted_proxies].concat(),
+        }
     }
 }
 
@@ -169,11 +187,6 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-fn cidr(text: &str) -> Result<String, String> {
-    let parsed = TrustedProxies::cidrs([text]).map_err(|error| error.to_string());
-    parsed.map(|_| text.to_owned())
-}
-
 fn log(text: &str) -> Result<String, String> {
     let parsed = EnvFilter::try_new(text).map_err(|error| {
         format!("{error}; write a level, like info, or pm_server=debug,warn (also in {ENV_LOG})")
@@ -196,6 +209,7 @@ fn subject(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, error::ErrorKind};
+    use pm_ratelimit::AutoBlock;
 
     use super::*;
 
@@ -231,7 +245,24 @@ mod tests {
                 (Duration::from_secs(1), Duration::from_secs(30))
             );
             assert!(serve.allowed_origins.is_empty());
+            let guard = serve.guard();
+            assert_eq!(guard.automatic, Some(AutoBlock::new()));
+            assert!(guard.never.is_empty());
         }
+    }
+
+    #[test]
+    fn proxies_and_who_is_never_to_be_blocked_are_not() {
+        let words = ["--never-block", "192.0.2.0/24,2001:db8::1"];
+        let words = [
+            &words[..],
+            &["--trusted-proxies", "10.0.0.0/8"],
+            &["--auto-block", "off"],
+        ];
+        let guard = serve(&words.concat()).guard();
+        let never: Vec<_> = guard.never.iter().map(Cidr::to_string).collect();
+        assert_eq!(never, ["192.0.2.0/24", "2001:db8::1/128", "10.0.0.0/8"]);
+        assert_eq!(guard.automatic, None);
     }
 
     #[test]
@@ -272,6 +303,13 @@ mod tests {
             (["--quotas", "user=many"], "--quotas", "300/minute"),
             (["--quotas", "frames=0/second"], "--quotas", "at least 1"),
             (["--connections", "0"], "--connections", "at least 1"),
+            (["--auto-block", "often"], "--auto-block", "50/10m"),
+            (["--auto-block", "0/10m"], "--auto-block", "from 1 to"),
+            (
+                ["--never-block", "10.0.0.1/8"],
+                "--never-block",
+                "10.0.0.0/8",
+            ),
             (
                 ["--trusted-proxies", "10.0.0.1/8"],
                 "--trusted-proxies",

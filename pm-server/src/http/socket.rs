@@ -64,6 +64,7 @@ impl Upgrades {
         Sockets {
             settings: self.settings.clone(),
             door: Arc::new(Door(self.app.clone())),
+            guard: self.app.guard.clone(),
             clock: self.app.clock.clone(),
             drain: self.app.drain.clone(),
         }
@@ -119,6 +120,7 @@ pub(super) async fn upgrade(
         Err(rejection) => return problem::not_an_upgrade(&rejection).into_response(),
     };
     let visit = Visit {
+        client,
         id: context.request_id().to_string(),
         token: auth::bearer(&headers).ok().flatten().map(str::to_owned),
         gate: Some(upgrades.gate(client)),

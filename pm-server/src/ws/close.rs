@@ -10,8 +10,8 @@ pub enum CloseCode {
     Protocol = 4400,
     /// No token, a bad one, or one that has expired.
     Token = 4401,
-    /// The token is good for something else.
-    Rights = 4403,
+    /// The token is good for something else, or the address is kept out.
+    Forbidden = 4403,
     /// Too slow: to say hello, to answer a ping, or to read.
     Slow = 4508,
     /// The tenant cannot be served now.

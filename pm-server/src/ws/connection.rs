@@ -4,7 +4,7 @@ use bytes::Bytes;
 use pm_core::{Identity, Tick};
 
 use super::{
-    Close, CloseCode, Frames, Gate, SocketSettings,
+    Close, CloseCode, FrameKind, Frames, Gate, SocketSettings,
     outbox::{Next, Outbox},
     reply,
     session::Session,
@@ -32,6 +32,8 @@ pub struct Connection {
     pub(super) actions: VecDeque<Action>,
     pub(super) outbox: Outbox,
     pub(super) last_traffic: Tick,
+    /// What was refused in a row because there was too much.
+    pub(super) gated: u32,
     pinged: Option<Tick>,
     pub(super) draining: Option<Duration>,
     pub(super) closing: Option<Close>,
@@ -113,6 +115,7 @@ impl Connection {
             actions: VecDeque::new(),
             outbox: Outbox::default(),
             last_traffic: now,
+            gated: 0,
             pinged: None,
             draining: None,
             closing: None,
@@ -149,6 +152,12 @@ impl Connection {
             CloseCode::Protocol,
             "send binary messages, packets of pm.v1",
         ));
+    }
+
+    /// Takes a ping or a pong of WebSocket's own, which costs what a frame does that has no business
+    /// here.
+    pub fn receive_control(&mut self) {
+        self.is_gated(0, FrameKind::Other);
     }
 
     /// What is to be done next.
@@ -233,6 +242,14 @@ impl Connection {
         self.draining = Some(retry_after);
         self.frames = Frames::default();
         self.close_if_drained();
+    }
+
+    /// Ends because the address is kept out, whatever is under way.
+    pub fn block(&mut self) {
+        self.close(Close::for_good(
+            CloseCode::Forbidden,
+            "nothing is accepted from this address",
+        ));
     }
 
     fn catch_up(&mut self, scope: Scope, after: u64) {

@@ -10,22 +10,29 @@ use crate::r#gen as pb;
 ///
 /// Decoding the packet as a whole would let a message of two-byte frames grow a hundredfold in
 /// memory before the first of them is looked at.
+///
+/// A packet without frames is one empty frame: it has to be looked at, too, and nothing is free.
 #[derive(Debug, Default)]
 pub struct Frames {
     rest: Bytes,
+    /// Whether no frame was found yet, and one has to be.
+    owes: bool,
 }
 
 impl Frames {
     /// The frames of an encoded `pm.v1.ClientPacket`.
     #[must_use]
     pub fn of(packet: Bytes) -> Self {
-        Self { rest: packet }
+        Self {
+            rest: packet,
+            owes: true,
+        }
     }
 
     /// Whether there are none left.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rest.is_empty()
+        self.rest.is_empty() && !self.owes
     }
 
     fn decode_next(&mut self) -> Result<Option<pb::ClientFrame>, Malformed> {
@@ -45,11 +52,13 @@ impl Frames {
                 .ok()
                 .filter(|length| *length <= self.rest.len());
             let frame = self.rest.split_to(length.ok_or(Malformed)?);
+            self.owes = false;
             return pb::ClientFrame::decode(frame)
                 .map(Some)
                 .map_err(|_| Malformed);
         }
-        Ok(None)
+        let owed = std::mem::take(&mut self.owes);
+        Ok(owed.then(pb::ClientFrame::default))
     }
 }
 
@@ -65,7 +74,7 @@ impl Iterator for Frames {
     fn next(&mut self) -> Option<Self::Item> {
         let next = self.decode_next();
         if next.is_err() {
-            self.rest.clear();
+            *self = Self::default();
         }
         next.transpose()
     }
@@ -114,11 +123,27 @@ mod tests {
         assert!(frames.next().is_none() && frames.is_empty());
     }
 
+    #[test]
+    fn a_packet_without_frames_is_an_empty_one_once() {
+        // Nothing, and a field of the packet that nobody knows.
+        for bytes in [&[][..], &[0xa2, 0x06, 0x01, 0x61]] {
+            let mut frames = Frames::of(Bytes::from_static(bytes));
+            assert!(!frames.is_empty());
+            assert_eq!(frames.next(), Some(Ok(pb::ClientFrame::default())));
+            assert!(frames.next().is_none() && frames.is_empty());
+        }
+        assert!(Frames::default().next().is_none());
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_read_as_the_whole_packet_would_be(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let bytes = Bytes::from(bytes);
             let whole = pb::ClientPacket::decode(bytes.clone()).map(|packet| packet.frames);
+            let whole = whole.map(|frames| match &frames[..] {
+                [] => vec![pb::ClientFrame::default()],
+                _ => frames,
+            });
             let lazily: Result<Vec<_>, _> = Frames::of(bytes).collect();
             prop_assert_eq!(lazily.ok(), whole.ok());
         }

@@ -10,7 +10,8 @@ use crate::r#gen::client_frame::Body;
 pub enum FrameKind {
     /// A change: decided, written and synced.
     Mutate,
-    /// What has no business here, or that this server does not know.
+    /// What has no business here, or that this server does not know; a message without frames, a ping
+    /// or a pong of WebSocket's own.
     Other,
     /// A sign of life.
     Pong,
@@ -86,11 +87,11 @@ impl Gate {
         }
     }
 
-    /// Charges the user, the connection and whoever else the rules say: one decision, all or nothing.
-    pub(super) fn ask(&self, identity: &Identity, kind: FrameKind) -> Option<Verdict> {
-        let subject = Subject::identity(identity)
-            .client(self.client)
-            .connection(self.connection);
+    /// Charges the user, if it is known by now, the connection and whoever else the rules say: one
+    /// decision, all or nothing.
+    pub(super) fn ask(&self, identity: Option<&Identity>, kind: FrameKind) -> Option<Verdict> {
+        let subject = identity.map_or_else(Subject::new, Subject::identity);
+        let subject = subject.client(self.client).connection(self.connection);
         let op = Op::new(kind.name()).cost(kind.cost());
         self.limiter.try_check(&subject, op)
     }

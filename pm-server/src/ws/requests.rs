@@ -59,7 +59,10 @@ impl Connection {
 
     fn frame(&mut self, frame: pb::ClientFrame, wall_us: i64) {
         let id = frame.id;
-        if self.is_gated(id, FrameKind::of(frame.body.as_ref())) {
+        // What comes before is one hello, or the end.
+        if matches!(self.phase, Phase::Open(_))
+            && self.is_gated(id, FrameKind::of(frame.body.as_ref()))
+        {
             return;
         }
         match (&self.phase, frame.body) {
@@ -191,13 +194,17 @@ impl Connection {
     }
 
     /// Whether the frame is refused because its sender has had enough.
-    fn is_gated(&mut self, frame: u32, kind: FrameKind) -> bool {
-        let (Phase::Open(session), Some(gate)) = (&mut self.phase, &self.gate) else {
+    pub(super) fn is_gated(&mut self, frame: u32, kind: FrameKind) -> bool {
+        let Some(gate) = &self.gate else {
             return false;
         };
-        let (error, wait) = match gate.ask(&session.identity, kind) {
+        let identity = match &self.phase {
+            Phase::Open(session) => Some(&session.identity),
+            Phase::Silent { .. } | Phase::Opening { .. } => None,
+        };
+        let (error, wait) = match gate.ask(identity, kind) {
             None | Some(Verdict::Allowed(_)) => {
-                session.gated = 0;
+                self.gated = 0;
                 return false;
             }
             Some(Verdict::Refused(refused)) => {
@@ -217,8 +224,8 @@ impl Connection {
                 (reply::plain(Code::RateLimited, words), NEVER_RETRY)
             }
         };
-        session.gated += 1;
-        if session.gated > MAX_GATED {
+        self.gated += 1;
+        if self.gated > MAX_GATED {
             let reason = "frames were refused again and again, and still they came";
             self.close(Close::for_now(CloseCode::Rate, reason, wait));
         }

@@ -128,11 +128,11 @@ impl Connection {
                 (Code::Unauthenticated, words, close)
             }
             Rejection::Rights(words) => {
-                let close = Close::for_good(CloseCode::Rights, "the token is not good for this");
+                let close = Close::for_good(CloseCode::Forbidden, "the token is not good for this");
                 (Code::Forbidden, words, close)
             }
             Rejection::UnknownTenant(words) => {
-                let close = Close::for_good(CloseCode::Rights, "there is no such tenant");
+                let close = Close::for_good(CloseCode::Forbidden, "there is no such tenant");
                 (Code::UnknownTenant, words, close)
             }
             Rejection::Unavailable(words, wait) => {

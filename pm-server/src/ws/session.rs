@@ -26,8 +26,6 @@ pub(super) struct Session {
     /// After which rev a stretch of the log is being read.
     pub(super) reading: Option<u64>,
     pub(super) in_flight: usize,
-    /// Frames refused in a row because there were too many.
-    pub(super) gated: u32,
 }
 
 impl Session {
@@ -45,7 +43,6 @@ impl Session {
             started: 0,
             reading: None,
             in_flight: 0,
-            gated: 0,
         }
     }
 

@@ -4,6 +4,7 @@ use std::{
     future::Future,
     pin::{Pin, pin},
     sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -13,7 +14,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
-use pm_core::{Clock, Identity, Tick};
+use pm_core::{ClientIp, Clock, Identity, Tick};
 use pm_ratelimit::in_flight::Permit;
 use pm_resilience::shutdown::{self, Drain, Phase, Reached};
 use tokio::sync::watch;
@@ -23,14 +24,15 @@ use super::{
     Action, Close, CloseCode, Connection, Gate, Opened, PROTOCOL, Rejection, SocketSettings,
 };
 use crate::{
+    guard::Guard,
     store::{Answer, Page, Scope, Snapshot, StoreError},
     sync::Failure,
     tenant::Tenant,
 };
 
-/// Enough for most frames of a client; a larger one grows the buffer. The default would reserve
-/// 128 KiB a socket.
-const READ_BUFFER: usize = 1 << 10;
+/// Enough for most frames of a client; a larger one grows the buffer to twice its size, and a hello with
+/// a token is one. The default would reserve 128 KiB a socket.
+const READ_BUFFER: usize = 1 << 9;
 
 /// Who may come in.
 #[async_trait]
@@ -50,6 +52,9 @@ pub struct Admitted {
     pub tenant: Arc<Tenant>,
 }
 
+/// How long whoever is kept out has to hear of it, and to say goodbye.
+const BLOCKED_WITHIN: Duration = Duration::from_millis(500);
+
 /// What every socket of a server shares.
 #[derive(Clone)]
 pub struct Sockets {
@@ -57,6 +62,8 @@ pub struct Sockets {
     pub settings: Arc<SocketSettings>,
     /// Who may come in.
     pub door: Arc<dyn Admit>,
+    /// Who is kept out.
+    pub guard: Guard,
     /// The time.
     pub clock: Clock,
     /// How far the server is on its way down. Each socket is waited for, from its upgrade on.
@@ -72,8 +79,9 @@ impl std::fmt::Debug for Sockets {
 }
 
 /// One socket to be, as its upgrade request was.
-#[derive(Default)]
 pub struct Visit {
+    /// Where it comes from.
+    pub client: ClientIp,
     /// What the connection is called in errors and logs.
     pub id: String,
     /// The token that the request carried, for a hello without one.
@@ -84,7 +92,7 @@ pub struct Visit {
     pub permit: Option<Permit>,
 }
 
-/// Without the token.
+/// Without the token and the address.
 impl std::fmt::Debug for Visit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Visit")
@@ -126,6 +134,7 @@ async fn serve(
     place: shutdown::Socket,
 ) {
     let Visit {
+        client,
         id,
         token,
         gate,
@@ -135,6 +144,7 @@ async fn serve(
     if let Some(gate) = gate {
         connection = connection.with_gate(gate);
     }
+    let mut blocked = pin!(sockets.guard.blocks().blocked(client));
     let mut service = Service {
         connection,
         sockets,
@@ -147,23 +157,60 @@ async fn serve(
     };
     // One for the phase that comes next: an idle socket has no room for two.
     let mut phase = pin!(service.place.reached(Phase::Draining));
-    let end = service.run(&mut socket, phase.as_mut()).await;
+    // Outside everything that may take its time, such as a write to somebody who does not read.
+    let end = tokio::select! {
+        biased;
+        _ = blocked.as_mut() => End::Blocked,
+        end = service.run(&mut socket, phase.as_mut()) => end,
+    };
+    let Service {
+        connection,
+        sockets,
+        place,
+        ..
+    } = &mut service;
+    let patience = match &end {
+        End::Gone => return,
+        End::Closed => sockets.settings.write_within,
+        End::Say(close) => {
+            if close.code == CloseCode::Rate {
+                sockets.guard.ignored(client);
+            }
+            sockets.settings.write_within
+        }
+        End::Blocked => {
+            connection.block();
+            BLOCKED_WITHIN
+        }
+    };
+    let clock = sockets.clock.clone();
     let closing = async {
-        if let End::Say(close) = &end {
+        let close = match &end {
+            End::Gone | End::Closed => None,
+            End::Say(close) => Some(close),
+            End::Blocked => {
+                // The first of it finishes what is half sent.
+                while let Some(message) = connection.next_message(clock.now(), clock.wall_micros())
+                {
+                    socket.send(Message::Binary(message)).await?;
+                }
+                connection.end()
+            }
+        };
+        if let Some(close) = close {
             let code = close.code.number();
             let frame = CloseFrame {
                 code,
                 reason: close.reason.into(),
             };
-            let _ = socket.send(Message::Close(Some(frame))).await;
+            socket.send(Message::Close(Some(frame))).await?;
         }
         // Until the other side has closed, too, or its close was answered: a reset would overtake
         // what was sent last.
         while let Some(Ok(_)) = socket.recv().await {}
+        Ok::<(), axum::Error>(())
     };
-    if !matches!(end, End::Gone) {
-        let _ = within(&service.sockets, &service.place, closing).await;
-    }
+    let _ = within(sockets, place, patience, closing).await;
 }
 
 /// How a socket ends.
@@ -174,6 +221,8 @@ enum End {
     Closed,
     /// This side does.
     Say(Close),
+    /// This side does, because the address is kept out.
+    Blocked,
 }
 
 type Pending = FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>;
@@ -202,7 +251,8 @@ impl Service {
         loop {
             if let Some(message) = self.next_message() {
                 let write = socket.send(Message::Binary(message));
-                match within(&self.sockets, &self.place, write).await {
+                let patience = self.sockets.settings.write_within;
+                match within(&self.sockets, &self.place, patience, write).await {
                     Some(Ok(())) => {}
                     Some(Err(_)) | None => return End::Gone,
                 }
@@ -250,7 +300,7 @@ impl Service {
                         self.connection.receive(bytes, clock.now(), clock.wall_micros());
                     }
                     Message::Text(_) => self.connection.receive_text(),
-                    Message::Ping(_) | Message::Pong(_) => {}
+                    Message::Ping(_) | Message::Pong(_) => self.connection.receive_control(),
                     Message::Close(_) => return Err(End::Closed),
                 }
             }
@@ -364,11 +414,12 @@ fn unreadable(error: axum::Error) -> End {
 async fn within<T>(
     sockets: &Sockets,
     place: &shutdown::Socket,
+    patience: Duration,
     write: impl Future<Output = T>,
 ) -> Option<T> {
     tokio::select! {
         biased;
-        written = sockets.clock.within(sockets.settings.write_within, write) => written
+        written = sockets.clock.within(patience, write) => written
             .inspect_err(|_| tracing::debug!("a reader that does not read was cut off"))
             .ok(),
         () = place.cancelled() => None,

@@ -60,11 +60,17 @@ impl Peer {
         }
     }
 
-    /// A peer whose hello was accepted, and whose frames have to pass `gate`.
-    pub fn gated(gate: Gate) -> Self {
+    /// A peer that has to pass `gate`.
+    pub fn behind(gate: Gate) -> Self {
         let mut peer = Self::new();
         peer.connection =
             Connection::new("c1", SocketSettings::default(), peer.now).with_gate(gate);
+        peer
+    }
+
+    /// A peer whose hello was accepted, and whose frames have to pass `gate`.
+    pub fn gated(gate: Gate) -> Self {
+        let mut peer = Self::behind(gate);
         peer.say_hello();
         peer
     }

@@ -45,12 +45,11 @@ impl Running {
     }
 
     pub async fn going_down(settings: StackSettings, shutdown: ShutdownSettings) -> Self {
-        let mut service = Service::going_down(settings.clone(), shutdown).await;
-        let limiter = settings.limiter.with_clock(service.clock.clone());
-        let settings = StackSettings {
-            limiter,
-            ..settings
-        };
+        Self::serving(Service::going_down(settings, shutdown).await).await
+    }
+
+    pub async fn serving(mut service: Service) -> Self {
+        let settings = service.settings.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let shutdown = service.shutdown.take().expect("once");

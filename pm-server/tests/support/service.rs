@@ -17,6 +17,7 @@ use pm_server::{
     app::App,
     auth::{Claims, Keys, Role},
     domain::{Id, Mutation, Operation},
+    guard::{Guard, GuardSettings},
     limits, overload,
     stack::{self, StackSettings},
     store::Answer,
@@ -61,6 +62,8 @@ pub struct Service {
     pub shutdown: Option<Shutdown>,
     pub clock: Clock,
     pub time: ManualTime,
+    /// As they are in this service.
+    pub settings: StackSettings,
     pub router: Router,
 }
 
@@ -89,8 +92,25 @@ impl Service {
 
     pub async fn on(
         storage: Arc<dyn Storage>,
+        time: (Clock, ManualTime),
+        settings: StackSettings,
+        shutdown: ShutdownSettings,
+    ) -> Self {
+        Self::assemble(storage, time, settings, GuardSettings::default(), shutdown).await
+    }
+
+    pub async fn guarded(settings: StackSettings, guard: GuardSettings) -> Self {
+        let (clock, time) = Clock::manual();
+        let storage = Arc::new(MemoryStorage::new(clock.clone()));
+        let shutdown = ShutdownSettings::default();
+        Self::assemble(storage, (clock, time), settings, guard, shutdown).await
+    }
+
+    async fn assemble(
+        storage: Arc<dyn Storage>,
         (clock, time): (Clock, ManualTime),
         settings: StackSettings,
+        guard: GuardSettings,
         shutdown: ShutdownSettings,
     ) -> Self {
         for name in ["acme", "beta"] {
@@ -101,17 +121,17 @@ impl Service {
         let registry = Registry::new(storage, clock.clone(), limits);
         let shutdown = Shutdown::new(shutdown).expect("they fit");
         let mut shutdown = shutdown.with_clock(clock.clone());
-        let app = App::new(registry, keys(), clock.clone(), &mut shutdown);
+        let guard = Guard::in_memory(guard, clock.clone());
+        let app = App::new(registry, keys(), guard, clock.clone(), &mut shutdown);
         let app = app.expect("there is time to close");
         let limiter = settings.limiter.with_clock(clock.clone());
-        let router = stack::build(
-            &app,
-            StackSettings {
-                limiter,
-                ..settings
-            },
-        );
+        let settings = StackSettings {
+            limiter: app.guard().watch(limiter),
+            ..settings
+        };
+        let router = stack::build(&app, settings.clone());
         Self {
+            settings,
             app,
             shutdown: Some(shutdown),
             clock,
