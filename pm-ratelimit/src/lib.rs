@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "admin")]
+pub mod admin;
 pub mod algorithm;
 pub mod block;
 pub mod caller;
@@ -37,6 +39,7 @@ mod ruling;
 mod service;
 mod subject;
 mod sync;
+mod tally;
 mod verdict;
 
 pub use self::block::{AutoBlock, BlockLayer, BlockList, BlockStore};
@@ -65,6 +68,7 @@ pub use self::service::RateLimit;
 pub use self::store::RedisStore;
 pub use self::store::{Fallback, LocalStore, MemoryStore, RateLimitStore, Refusals};
 pub use self::subject::{Subject, User};
+pub use self::tally::RuleDecisions;
 pub use self::telemetry::Stats;
 pub use self::user_quotas::{CachedUserQuotas, Lookup, MemoryUserQuotas, UserQuotas};
 pub use self::verdict::{Allowed, Never, Refused, Verdict};

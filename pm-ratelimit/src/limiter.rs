@@ -17,8 +17,8 @@ use crate::telemetry::{self, Counters};
 use crate::user_quotas::{Lookup, UserQuotas};
 use crate::{
     Decision, Emergency, Error, Explanation, InvalidRules, MemoryStore, OnFailure, Op, PolicyName,
-    Quota, RateLimitLayer, RateLimitStore, RefusalObserver, Rules, Stage, Stats, Subject, User,
-    Verdict, observer,
+    Quota, RateLimitLayer, RateLimitStore, RefusalObserver, RuleDecisions, Rules, Stage, Stats,
+    Subject, User, Verdict, observer,
 };
 
 /// Decides who may do how much: a handle that is cheap to clone and has no type parameters.
@@ -65,6 +65,7 @@ pub(crate) struct Settings {
     pub(crate) user_quotas: Option<Arc<dyn UserQuotas>>,
     pub(crate) observers: Vec<Arc<dyn RefusalObserver>>,
     pub(crate) emergency: Option<Emergency>,
+    pub(crate) counted: bool,
 }
 
 /// What was decided, by which rules. It owns all it needs, so that it can outlive the request.
@@ -111,7 +112,10 @@ impl Limiter {
         Self::assemble(rules, Settings::new(store, keys))
     }
 
-    pub(crate) fn assemble(rules: RuleSet, settings: Settings) -> Self {
+    pub(crate) fn assemble(mut rules: RuleSet, settings: Settings) -> Self {
+        if settings.counted {
+            rules.tally(None);
+        }
         Self(Arc::new(Shared {
             rules: ArcSwap::from_pointee(rules),
             settings,
@@ -252,7 +256,10 @@ impl Limiter {
         let Settings { keys, .. } = &self.0.settings;
         let count = rules.iter().len();
         match RuleSet::compile(rules, self.0.settings.profiles(), keys) {
-            Ok(rules) => {
+            Ok(mut rules) => {
+                if self.0.settings.counted {
+                    rules.tally(Some(&self.0.rules.load()));
+                }
                 self.0.rules.store(Arc::new(rules));
                 tracing::info!(rules = count, "other rate limit rules are in force");
                 telemetry::reloaded("applied");
@@ -283,7 +290,19 @@ impl Limiter {
         self.0.rules.load().source.clone()
     }
 
-    /// What has been counted.
+    /// What each rule that is in force has decided; `None` if that is not
+    /// [counted](LimiterBuilder::count_decisions).
+    #[must_use]
+    pub fn decisions(&self) -> Option<Vec<RuleDecisions>> {
+        let rules = self.0.rules.load();
+        let counted = rules.rules().iter();
+        let counted = counted.map(|rule| rule.metrics.decisions(&rule.name));
+        counted
+            .collect::<Option<_>>()
+            .filter(|_| self.0.settings.counted)
+    }
+
+    /// What has been counted of what is rare.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.0.counters.stats()
@@ -463,6 +482,7 @@ impl Settings {
             user_quotas: None,
             observers: Vec::new(),
             emergency: None,
+            counted: false,
         }
     }
 

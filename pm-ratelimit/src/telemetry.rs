@@ -2,11 +2,13 @@
 //!
 //! The names are there without the feature, for dashboards and tests.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::PolicyName;
 use crate::block::{Cause, Effect};
 use crate::emergency::Declared;
+use crate::tally::{RuleDecisions, Tally};
 use crate::violations::Scope;
 
 /// Counter: decisions, by `policy` (the name of the rule) and `outcome`: `allowed`, `refused`,
@@ -71,9 +73,13 @@ pub(crate) enum Result {
     ShadowRefused,
 }
 
+impl Result {
+    pub(crate) const COUNT: usize = 7;
+}
+
 /// The outcomes, in the order of [`Result`].
 #[cfg(feature = "metrics")]
-const RESULTS: [&str; 7] = [
+const RESULTS: [&str; Result::COUNT] = [
     "allowed",
     "failed_closed",
     "failed_open",
@@ -86,6 +92,8 @@ const RESULTS: [&str; 7] = [
 /// The counters of one rule. They are made when the rules are, by the recorder that is installed
 /// then: to count is to add to an atomic number.
 pub(crate) struct RuleMetrics {
+    /// Of a limiter that [counts](crate::LimiterBuilder::count_decisions).
+    tally: Option<Arc<Tally>>,
     #[cfg(feature = "metrics")]
     decisions: [metrics::Counter; RESULTS.len()],
     #[cfg(feature = "metrics")]
@@ -99,6 +107,7 @@ impl RuleMetrics {
     pub(crate) fn new(policy: &PolicyName) -> Self {
         let policy = policy.as_str();
         Self {
+            tally: None,
             decisions: RESULTS.map(|outcome| {
                 metrics::counter!(DECISIONS, "policy" => policy.to_owned(), "outcome" => outcome)
             }),
@@ -109,11 +118,24 @@ impl RuleMetrics {
 
     #[cfg(not(feature = "metrics"))]
     pub(crate) const fn new(_: &PolicyName) -> Self {
-        Self {}
+        Self { tally: None }
     }
 
-    #[cfg_attr(not(feature = "metrics"), allow(unused_variables, clippy::unused_self))]
+    /// Counts from here on, and on from what has been counted before.
+    pub(crate) fn tally(&mut self, before: Option<&Self>) {
+        let before = before.and_then(|before| before.tally.clone());
+        self.tally = Some(before.unwrap_or_default());
+    }
+
+    pub(crate) fn decisions(&self, rule: &PolicyName) -> Option<RuleDecisions> {
+        self.tally.as_ref().map(|tally| tally.of(rule))
+    }
+
+    #[inline]
     pub(crate) fn decided(&self, result: Result) {
+        if let Some(tally) = &self.tally {
+            tally.add(result);
+        }
         #[cfg(feature = "metrics")]
         self.decisions[result as usize].increment(1);
     }

@@ -323,7 +323,8 @@ impl BlockList {
         Some(self.0.clock.now().saturating_duration_since(at))
     }
 
-    pub(super) fn find(&self, client: ClientIp) -> Option<Blocked> {
+    /// The same without counting it.
+    pub(crate) fn find(&self, client: ClientIp) -> Option<Blocked> {
         let shared = &self.0;
         shared.table.find(client.addr(), &shared.clock).map(Blocked)
     }

@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use arrayvec::ArrayVec;
 use http::HeaderValue;
@@ -201,6 +201,17 @@ impl RuleSet {
 
     pub(crate) fn rules(&self) -> &[Compiled] {
         &self.rules
+    }
+
+    /// Counts decisions by rule; on from what these rules have counted, where the names are the same.
+    pub(crate) fn tally(&mut self, before: Option<&Self>) {
+        let known = before.into_iter().flat_map(|before| &before.rules);
+        let known: HashMap<&str, &RuleMetrics> = known
+            .map(|known| (known.name.as_str(), &known.metrics))
+            .collect();
+        for rule in &mut self.rules {
+            rule.metrics.tally(known.get(rule.name.as_str()).copied());
+        }
     }
 
     /// What the profile of this number makes of the rules.

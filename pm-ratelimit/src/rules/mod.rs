@@ -22,4 +22,6 @@ pub use self::rule::{Rule, STANDARD_ROLES, Stage};
 
 pub(crate) use self::compiled::{Compiled, Picks, RuleSet, Single};
 pub(crate) use self::path::Path;
+#[cfg(feature = "admin")]
+pub(crate) use self::path::decoded;
 pub(crate) use self::reductions::Reductions;

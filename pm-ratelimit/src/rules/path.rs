@@ -48,6 +48,16 @@ impl<'a> Path<'a> {
     }
 }
 
+/// The text of what is percent-encoded in an address; none if it is not text.
+#[cfg(feature = "admin")]
+pub(crate) fn decoded(raw: &str) -> Option<String> {
+    let segment = Segment(raw);
+    let bytes = segment.bytes().collect();
+    String::from_utf8(bytes)
+        .ok()
+        .filter(|_| segment.is_decodable())
+}
+
 impl<'a> Segment<'a> {
     /// A segment that is not encoded, of a name that comes from the program.
     pub(crate) fn is(&self, text: &str) -> bool {
@@ -71,10 +81,15 @@ impl<'a> Segment<'a> {
         })
     }
 
-    fn is_sound(&self) -> bool {
+    /// Whether every `%` is that of a byte.
+    fn is_decodable(&self) -> bool {
         let raw = self.0.as_bytes();
         let mut encoded = raw.iter().enumerate().filter(|(_, byte)| **byte == b'%');
         encoded.all(|(at, _)| hex(raw.get(at + 1), raw.get(at + 2)).is_some())
+    }
+
+    fn is_sound(&self) -> bool {
+        self.is_decodable()
             && self
                 .bytes()
                 .all(|byte| !matches!(byte, b'/' | b'\\' | 0x7f) && byte >= b' ')
