@@ -17,10 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let settings = ShutdownSettings {
-        delay: Duration::from_secs(2),
-        ..ShutdownSettings::default()
-    };
+    let settings = ShutdownSettings::new().with_delay(Duration::from_secs(2));
     let mut shutdown = Shutdown::new(settings)?;
     shutdown.hook("database", Duration::from_secs(2), async {
         // pool.close().await

@@ -35,21 +35,16 @@ fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
 }
 
 fn limit(initial: u32) -> Limit {
-    let settings = LimitSettings {
-        initial,
-        ..LimitSettings::default()
-    };
+    let settings = LimitSettings::new().with_initial(initial);
     Limit::new("api", settings)
         .unwrap()
         .with_clock(Clock::manual().0)
 }
 
 fn bulkhead(max: u32, queue: u32) -> Bulkhead {
-    let settings = BulkheadSettings {
-        max: NonZeroU32::new(max).unwrap(),
-        queue,
-        ..BulkheadSettings::default()
-    };
+    let settings = BulkheadSettings::new()
+        .with_max(NonZeroU32::new(max).unwrap())
+        .with_queue(queue);
     Bulkhead::new("api", settings).with_clock(Clock::manual().0)
 }
 
@@ -172,10 +167,7 @@ fn a_stream_of_events_takes_no_part_in_the_limit() {
 #[test]
 fn a_limit_learns_from_the_head_and_not_from_a_slow_reader() {
     let (clock, time) = Clock::manual();
-    let settings = LimitSettings {
-        rule: Rule::aimd(Duration::from_millis(50)),
-        ..LimitSettings::default()
-    };
+    let settings = LimitSettings::new().with_rule(Rule::aimd(Duration::from_millis(50)));
     let limit = Limit::new("api", settings).unwrap().with_clock(clock);
     let layer = LimitAdmissionLayer::new(limit.clone());
     for _ in 0..30 {

@@ -28,7 +28,7 @@ where
 {
     let (clock, time) = Clock::manual();
     let budget = Budget::percent(1_000).with_clock(clock.clone());
-    let settings = RetrySettings::exponential(MS, MS).attempts(3);
+    let settings = RetrySettings::exponential(MS, MS).with_attempts(3);
     let retry = Retry::new("http", settings, budget).unwrap();
     let retry = retry.with_clock(clock);
     let arrived = Arc::new(Mutex::new(Vec::new()));
@@ -161,7 +161,7 @@ fn a_body_that_lies_about_its_size_or_fails_arrives_as_it_is_and_once() {
 fn an_attempt_waits_for_the_inner_service_and_each_makes_its_own_ready() {
     let (clock, time) = Clock::manual();
     let budget = Budget::percent(1_000).with_clock(clock.clone());
-    let settings = RetrySettings::exponential(MS, MS).attempts(2);
+    let settings = RetrySettings::exponential(MS, MS).with_attempts(2);
     let retry = Retry::new("http", settings, budget).unwrap();
     let retry = retry.with_clock(clock);
     let (probe, handle) = ServiceProbe::new(|_: Request<ReplayBody<Full<Bytes>>>| {

@@ -26,7 +26,7 @@ fn a_line_says_what_was_slow_and_whose_it_was() {
     log.note(&Operation::new("user.get", Class::Read, 99 * MS));
     assert_eq!(lines.lines(), [""; 0]);
     let context = Context::new("req-7".parse().unwrap());
-    context.in_scope(|| log.note(&slow().attempt(2).breaker(State::HalfOpen)));
+    context.in_scope(|| log.note(&slow().with_attempt(2).with_breaker(State::HalfOpen)));
     let line = lines.lines().remove(0);
     for part in [
         "WARN",
@@ -48,7 +48,7 @@ fn a_line_says_what_was_slow_and_whose_it_was() {
 fn so_many_lines_a_second_and_the_rest_is_counted() {
     let lines = Log::capture(Level::WARN);
     let (clock, time) = Clock::manual();
-    let settings = SlowLogSettings::above(100 * MS).lines_per_second(3);
+    let settings = SlowLogSettings::above(100 * MS).with_lines_per_second(3);
     let log = SlowLog::new("postgres", settings)
         .unwrap()
         .with_clock(clock);
@@ -68,7 +68,7 @@ fn so_many_lines_a_second_and_the_rest_is_counted() {
 fn a_policy_tells_of_the_whole_operation_with_its_attempts() {
     let lines = Log::capture(Level::WARN);
     let (clock, time) = Clock::manual();
-    let retry = RetrySettings::exponential(MS, MS).attempts(2);
+    let retry = RetrySettings::exponential(MS, MS).with_attempts(2);
     let db = Policy::named("postgres")
         .breaker(BreakerSettings::new())
         .retry(retry)

@@ -10,7 +10,7 @@
 //! use pm_resilience::limit::{Limit, LimitSettings};
 //! use pm_resilience::shed::{Shed, ShedSettings};
 //!
-//! let limit = Limit::new("api", LimitSettings { initial: 10, ..Default::default() })?;
+//! let limit = Limit::new("api", LimitSettings::new().with_initial(10))?;
 //! let shed = Shed::new(limit, ShedSettings::default())?;
 //! let normal: Vec<_> = (0..10).map_while(|_| shed.try_acquire(Priority::Normal).ok()).collect();
 //! assert_eq!(normal.len(), 8);

@@ -39,7 +39,7 @@ struct Terms {
 
 impl Drain {
     pub(super) fn new(settings: ShutdownSettings) -> Result<Self, InvalidSetting> {
-        settings.check(Duration::ZERO)?;
+        settings.check()?;
         Ok(Self(Arc::new(Shared {
             phase: AtomicU8::new(Phase::Serving as u8),
             changed: Arc::default(),
@@ -127,7 +127,7 @@ impl Drain {
     /// nothing is changed then.
     pub fn reload(&self, settings: ShutdownSettings) -> Result<(), InvalidSetting> {
         self.terms(|terms| {
-            settings.check(terms.promised)?;
+            settings.check_promise(terms.promised)?;
             terms.settings = settings;
             Ok(())
         })
@@ -143,7 +143,7 @@ impl Drain {
     pub(super) fn promise(&self, share: Duration) -> Result<(), InvalidSetting> {
         self.terms(|terms| {
             let promised = terms.promised.saturating_add(share);
-            terms.settings.check(promised)?;
+            terms.settings.check_promise(promised)?;
             terms.promised = promised;
             Ok(())
         })

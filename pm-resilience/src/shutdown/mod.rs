@@ -26,7 +26,7 @@
 //! use pm_resilience::shutdown::{Kind, Phase, Shutdown, ShutdownSettings, Signal};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let settings = ShutdownSettings { delay: Duration::ZERO, ..Default::default() };
+//! let settings = ShutdownSettings::new().with_delay(Duration::ZERO);
 //! let mut shutdown = Shutdown::new(settings)?;
 //! shutdown.hook("database", Duration::from_secs(1), async { /* close it */ })?;
 //!
