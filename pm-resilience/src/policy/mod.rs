@@ -72,7 +72,7 @@ pub use self::builder::PolicyBuilder;
 pub use self::call::{Call, Read};
 pub use self::handle::Policy;
 pub use self::hold::Owned;
-pub use self::layer::{OperationName, PolicyLayer};
+pub use self::layer::PolicyLayer;
 pub use self::service::{PolicyService, ResponseFuture};
 pub use self::settings::PolicySettings;
 pub use self::stale::{OrStale, Served};

@@ -19,8 +19,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! For a server: [`ShedAdmissionLayer`](crate::admission::ShedAdmissionLayer), which finds the priority in the extensions
-//! of a request.
+//! [`ShedLayer`] is for outgoing calls and [`ShedAdmissionLayer`](crate::admission::ShedAdmissionLayer) for a
+//! server. Both find the priority in the extensions of a request.
 
 mod settings;
 #[allow(
@@ -31,3 +31,9 @@ mod shed;
 
 pub use self::settings::ShedSettings;
 pub use self::shed::Shed;
+
+use crate::classify::Errors;
+use crate::limit::LimitLayer;
+
+/// Makes outgoing HTTP requests only with a permit for their [`Priority`](crate::Priority).
+pub type ShedLayer<C = Errors> = LimitLayer<Shed, C>;

@@ -9,7 +9,7 @@ use pm_core::reload::InvalidSetting;
 use tokio::sync::Notify;
 
 use super::tallies::Tallies;
-use super::{Guard, Kind, Phase, Reached, ShutdownSettings, Socket, Tracked};
+use super::{DrainLayer, Guard, Kind, Phase, Reached, ShutdownSettings, Socket, Tracked};
 
 /// How far a process is on its way down, for everybody who has to know: a handle, cheap to clone.
 ///
@@ -97,6 +97,13 @@ impl Drain {
     pub fn hold(&self, kind: Kind) -> Guard {
         self.0.tallies.begin(kind);
         Guard::new(self.clone(), kind)
+    }
+
+    /// The layer of a server, whose requests are under way until the bodies of their responses have
+    /// ended.
+    #[must_use]
+    pub fn layer(&self) -> DrainLayer {
+        DrainLayer::new(self.clone())
     }
 
     /// The future, waited for while draining and dropped when it is aborted: its output is then

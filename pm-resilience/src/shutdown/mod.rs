@@ -46,6 +46,7 @@
 
 mod drain;
 mod hook;
+mod layer;
 mod phase;
 mod reached;
 mod settings;
@@ -61,6 +62,7 @@ mod tallies;
 mod tracked;
 
 pub use self::drain::Drain;
+pub use self::layer::{DrainLayer, DrainService, ResponseFuture};
 pub use self::phase::Phase;
 pub use self::reached::Reached;
 pub use self::settings::ShutdownSettings;

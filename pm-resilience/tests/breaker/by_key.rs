@@ -1,6 +1,9 @@
 //! A breaker for each of many keys.
 
-use pm_resilience::breaker::KeyedBreakers;
+use pm_resilience::breaker::{BreakerLayer, KeyedBreakers};
+use pm_resilience::{Error, Reason};
+use pm_testing::{ServiceProbe, drive};
+use tower::{Layer, ServiceExt};
 
 use super::*;
 
@@ -104,4 +107,44 @@ fn settings_of_all_keys_are_replaced_together() {
     fail(&breakers.get(&2), 2);
     assert_eq!(breakers.get(&2).state(), State::Open);
     assert!(breakers.reload(consecutive(0)).is_err());
+}
+
+#[test]
+fn a_layer_guards_each_request_by_the_breaker_of_its_key() {
+    let (breakers, time) = keyed(10);
+    let (probe, handle) = ServiceProbe::new(|(host, _): (u32, &str)| host);
+    let layer = BreakerLayer::keyed(breakers.clone(), |request: &(u32, &str)| request.0);
+    // Built anew for each call: the state is that of the breakers.
+    let send = |host| drive(layer.layer(probe.clone()).oneshot((host, "get")));
+    handle.fail_answers();
+    for _ in 0..5 {
+        assert!(matches!(send(7), Err(Error::Inner(_))));
+    }
+    handle.release_answers();
+    match send(7) {
+        Err(Error::Rejected(rejection)) => assert_eq!(rejection.reason(), Reason::Open),
+        other => panic!("it was called: {other:?}"),
+    }
+    assert_eq!(send(8).ok(), Some(8), "another one works");
+    time.advance(OPEN_FOR);
+    assert_eq!(send(7).ok(), Some(7));
+    assert_eq!(breakers.get(&7).state(), State::Closed);
+    assert_eq!(handle.calls(), 7);
+}
+
+#[test]
+fn a_request_that_is_under_way_keeps_the_breaker_of_its_key() {
+    let (breakers, _) = keyed(1);
+    let (probe, handle) = ServiceProbe::new(|host: u32| host);
+    let layer = BreakerLayer::keyed(breakers.clone(), |host: &u32| *host);
+    handle.hold_answers();
+    let mut call = Box::pin(layer.layer(probe).oneshot(7));
+    let mut next = poll_once(call.as_mut());
+    assert!(next().is_none());
+    let _ = breakers.get(&8);
+    assert_eq!(breakers.overflowed(), 1, "7 makes no room");
+    handle.release_answers();
+    assert!(matches!(next(), Some(Ok(7))));
+    let _ = breakers.get(&8);
+    assert_eq!(breakers.overflowed(), 1, "nobody holds it any more");
 }
