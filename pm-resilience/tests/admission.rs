@@ -146,6 +146,24 @@ fn a_permit_is_held_until_the_body_has_ended_or_is_dropped() {
 }
 
 #[test]
+fn where_it_is_held_until_the_head_who_reads_slowly_holds_none() {
+    let (limit, bulkhead) = (limit(1), bulkhead(1, 0));
+    let limits = LimitAdmissionLayer::new(limit.clone()).until_head();
+    let bulkheads = BulkheadAdmissionLayer::new(bulkhead.clone())
+        .until_head()
+        .on_refusal(|_| unreachable!("its permit is free again"));
+    for _ in 0..3 {
+        let unread = (
+            send(&limits, Request::new(()), hello),
+            send(&bulkheads, Request::new(()), hello),
+        );
+        assert_eq!((limit.in_flight(), bulkhead.in_flight()), (0, 0));
+        let body = drive(unread.0.into_body().collect()).unwrap().to_bytes();
+        assert_eq!(&body[..], b"hello");
+    }
+}
+
+#[test]
 fn a_stream_of_events_takes_no_part_in_the_limit() {
     let limit = limit(5);
     let layer = LimitAdmissionLayer::new(limit.clone());

@@ -39,7 +39,7 @@ mod service;
 mod settings;
 mod source;
 
-pub use self::body::{BUFFERED_AT_MOST, ReplayBody};
+pub use self::body::{BUFFERED_AT_MOST, BUFFERED_WITHIN, ReplayBody};
 pub use self::future::ResponseFuture;
 pub use self::handle::{GivenUp, Retry};
 pub use self::layer::{Idempotent, RetryLayer};
