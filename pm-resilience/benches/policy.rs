@@ -41,7 +41,7 @@ fn main() {
         median(rounds, || timeout.run(Class::Read, answer())),
     );
 
-    let budget = Budget::percent(20).floor_per_second(10);
+    let budget = Budget::percent(20).with_floor_per_second(10);
     let retry = Retry::new("r", RetrySettings::new(), budget.clone()).expect("valid");
     report("retry", median(rounds, || retry.run(Errors, answer)));
 

@@ -55,9 +55,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         DatabaseError::Lost => Outcome::retryable(),
     });
     let db = Policy::named("postgres")
-        .timeouts(Timeouts::new().read(ms(800)).write(ms(2_000)))
+        .timeouts(Timeouts::new().with_read(ms(800)).with_write(ms(2_000)))
         .breaker(BreakerSettings::new().with_consecutive_failures(5))
-        .retry(RetrySettings::exponential(ms(5), ms(50)).attempts(3))
+        .retry(RetrySettings::exponential(ms(5), ms(50)).with_attempts(3))
         .slow_log(ms(100))
         .classify(classify)
         .build()?;

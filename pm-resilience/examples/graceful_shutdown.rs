@@ -17,10 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let settings = ShutdownSettings {
-        delay: Duration::from_secs(2),
-        ..ShutdownSettings::default()
-    };
+    let settings = ShutdownSettings::new().with_delay(Duration::from_secs(2));
     let mut shutdown = Shutdown::new(settings)?;
     shutdown.hook("database", Duration::from_secs(2), async {
         // pool.close().await
@@ -30,6 +27,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let router = Router::new()
         .route("/health/ready", get(ready))
         .route("/slow", get(slow))
+        // Requests count in the summary.
+        .layer(drain.layer())
         .with_state(drain.clone());
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
     tokio::spawn(drain.track(Kind::Task, accept(listener, router, drain.clone())));
@@ -87,9 +86,8 @@ async fn ready(State(drain): State<Drain>) -> StatusCode {
     }
 }
 
-/// It counts as a request in the summary, and finishes after the signal.
-async fn slow(State(drain): State<Drain>) -> &'static str {
-    let _request = drain.hold(Kind::Request);
+/// It finishes after the signal.
+async fn slow() -> &'static str {
     let clock = Clock::system();
     clock
         .sleep_until(clock.now() + Duration::from_secs(10))

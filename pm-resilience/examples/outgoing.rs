@@ -22,10 +22,10 @@ use tower::{ServiceBuilder, ServiceExt, service_fn};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let ms = Duration::from_millis;
     let orders = Policy::named("orders")
-        .timeouts(Timeouts::new().read(ms(300)).write(ms(1_000)))
+        .timeouts(Timeouts::new().with_read(ms(300)).with_write(ms(1_000)))
         .breaker(BreakerSettings::new())
         .retry(RetrySettings::exponential(ms(10), ms(100)))
-        .budget(Budget::percent(20).floor_per_second(10))
+        .budget(Budget::percent(20).with_floor_per_second(10))
         .classify(Http::new())
         .build()?;
 

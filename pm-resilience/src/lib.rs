@@ -42,11 +42,11 @@ pub use self::deadline::{Deadline, IncomingDeadlineLayer, OutgoingDeadlineLayer}
 pub use self::error::{Error, TimedOut};
 pub use self::fallback::{Fallback, FallbackLayer, FallbackSettings};
 pub use self::hedge::{Hedge, HedgeLayer, HedgeSettings};
-pub use self::limit::{Limit, LimitSettings};
+pub use self::limit::{Limit, LimitLayer, LimitSettings};
 pub use self::policy::{Policy, PolicyLayer, PolicySettings};
 pub use self::priority::Priority;
 pub use self::rejection::{Pattern, Reason, Rejection};
 pub use self::retry::{Retry, RetryLayer, RetrySettings};
-pub use self::shed::{Shed, ShedSettings};
-pub use self::slow_log::{SlowLog, SlowLogSettings};
+pub use self::shed::{Shed, ShedLayer, ShedSettings};
+pub use self::slow_log::{SlowLog, SlowLogLayer, SlowLogSettings};
 pub use self::timeout::{Timeout, TimeoutLayer, Timeouts};

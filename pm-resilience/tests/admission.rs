@@ -35,21 +35,16 @@ fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
 }
 
 fn limit(initial: u32) -> Limit {
-    let settings = LimitSettings {
-        initial,
-        ..LimitSettings::default()
-    };
+    let settings = LimitSettings::new().with_initial(initial);
     Limit::new("api", settings)
         .unwrap()
         .with_clock(Clock::manual().0)
 }
 
 fn bulkhead(max: u32, queue: u32) -> Bulkhead {
-    let settings = BulkheadSettings {
-        max: NonZeroU32::new(max).unwrap(),
-        queue,
-        ..BulkheadSettings::default()
-    };
+    let settings = BulkheadSettings::new()
+        .with_max(NonZeroU32::new(max).unwrap())
+        .with_queue(queue);
     Bulkhead::new("api", settings).with_clock(Clock::manual().0)
 }
 
@@ -151,6 +146,24 @@ fn a_permit_is_held_until_the_body_has_ended_or_is_dropped() {
 }
 
 #[test]
+fn where_it_is_held_until_the_head_who_reads_slowly_holds_none() {
+    let (limit, bulkhead) = (limit(1), bulkhead(1, 0));
+    let limits = LimitAdmissionLayer::new(limit.clone()).until_head();
+    let bulkheads = BulkheadAdmissionLayer::new(bulkhead.clone())
+        .until_head()
+        .on_refusal(|_| unreachable!("its permit is free again"));
+    for _ in 0..3 {
+        let unread = (
+            send(&limits, Request::new(()), hello),
+            send(&bulkheads, Request::new(()), hello),
+        );
+        assert_eq!((limit.in_flight(), bulkhead.in_flight()), (0, 0));
+        let body = drive(unread.0.into_body().collect()).unwrap().to_bytes();
+        assert_eq!(&body[..], b"hello");
+    }
+}
+
+#[test]
 fn a_stream_of_events_takes_no_part_in_the_limit() {
     let limit = limit(5);
     let layer = LimitAdmissionLayer::new(limit.clone());
@@ -172,10 +185,7 @@ fn a_stream_of_events_takes_no_part_in_the_limit() {
 #[test]
 fn a_limit_learns_from_the_head_and_not_from_a_slow_reader() {
     let (clock, time) = Clock::manual();
-    let settings = LimitSettings {
-        rule: Rule::aimd(Duration::from_millis(50)),
-        ..LimitSettings::default()
-    };
+    let settings = LimitSettings::new().with_rule(Rule::aimd(Duration::from_millis(50)));
     let limit = Limit::new("api", settings).unwrap().with_clock(clock);
     let layer = LimitAdmissionLayer::new(limit.clone());
     for _ in 0..30 {

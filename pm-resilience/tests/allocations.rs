@@ -26,7 +26,7 @@ fn allocated<F: Future>(mut make: impl FnMut() -> F) -> u64 {
 #[test]
 fn a_ready_call_allocates_nothing() {
     let answer = || ready(Ok::<u8, u8>(7));
-    let budget = Budget::percent(20).floor_per_second(10);
+    let budget = Budget::percent(20).with_floor_per_second(10);
     let ms = Duration::from_millis;
 
     let timeout = Timeout::new("t", Timeouts::new()).unwrap();

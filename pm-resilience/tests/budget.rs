@@ -92,7 +92,7 @@ proptest! {
         floor in 0..20u32,
     ) {
         let (clock, time) = Clock::manual();
-        let budget = Budget::percent(percent).floor_per_second(floor).with_clock(clock);
+        let budget = Budget::percent(percent).with_floor_per_second(floor).with_clock(clock);
         let (mut deposits, mut millis, mut withdrawn) = (0, 0, 0);
         for act in acts {
             match act {

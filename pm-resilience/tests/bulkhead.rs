@@ -16,11 +16,10 @@ use proptest::prelude::*;
 use tower::{Layer, Service, ServiceExt};
 
 fn settings(max: u32, queue: u32) -> BulkheadSettings {
-    BulkheadSettings {
-        max: NonZeroU32::new(max).unwrap(),
-        queue,
-        wait: Duration::from_millis(100),
-    }
+    BulkheadSettings::new()
+        .with_max(NonZeroU32::new(max).unwrap())
+        .with_queue(queue)
+        .with_wait(Duration::from_millis(100))
 }
 
 fn bulkhead(max: u32, queue: u32) -> (Bulkhead, ManualTime) {

@@ -25,21 +25,16 @@ fn request() -> Request<()> {
 }
 
 fn limit(initial: u32) -> Limit {
-    let settings = LimitSettings {
-        initial,
-        ..LimitSettings::default()
-    };
+    let settings = LimitSettings::new().with_initial(initial);
     Limit::new("limit", settings)
         .unwrap()
         .with_clock(Clock::manual().0)
 }
 
 fn bulkhead(queue: u32) -> Bulkhead {
-    let settings = BulkheadSettings {
-        max: NonZeroU32::MIN,
-        queue,
-        ..BulkheadSettings::default()
-    };
+    let settings = BulkheadSettings::new()
+        .with_max(NonZeroU32::MIN)
+        .with_queue(queue);
     Bulkhead::new("bulkhead", settings).with_clock(Clock::manual().0)
 }
 

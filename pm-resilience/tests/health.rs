@@ -162,10 +162,7 @@ fn it_takes_two_failures_in_a_row_to_be_down_and_one_success_to_be_up() {
 #[test]
 fn being_up_takes_as_many_successes_in_a_row_as_it_is_told() {
     let told = Told::default();
-    let settings = CheckSettings {
-        successes: 2.try_into().unwrap(),
-        ..CheckSettings::default()
-    };
+    let settings = CheckSettings::new().with_successes(2.try_into().unwrap());
     let check = told.check("database", Weight::Critical);
     let mut running = Running::new(Health::builder().check(check.with_settings(settings)));
     for what in [FAILS, PASSES, FAILS, PASSES] {
@@ -310,11 +307,9 @@ fn a_service_answers_whatever_it_is_asked() {
 fn settings_change_and_what_is_known_stays() {
     let (told, mut running) = one(Weight::Critical);
     running.poll();
-    let rare = CheckSettings {
-        every: Duration::from_secs(60),
-        failures: 1.try_into().unwrap(),
-        ..CheckSettings::default()
-    };
+    let rare = CheckSettings::new()
+        .with_every(Duration::from_secs(60))
+        .with_failures(1.try_into().unwrap());
     running.health.reload("database", rare.clone()).unwrap();
     assert_eq!(running.status(), Status::Up);
     told.to(FAILS);
@@ -333,10 +328,7 @@ fn settings_change_and_what_is_known_stays() {
         running.health.reload("other", rare).unwrap_err().field(),
         "other"
     );
-    let never = CheckSettings {
-        every: Duration::ZERO,
-        ..CheckSettings::default()
-    };
+    let never = CheckSettings::new().with_every(Duration::ZERO);
     let refused = running.health.reload("database", never).unwrap_err();
     assert_eq!(refused.field(), "database.every");
 }

@@ -105,7 +105,7 @@ fn a_call_that_is_retried_and_hedged_deposits_once() {
     let (clock, time) = Clock::manual();
     let clock = &clock;
     let budget = Budget::percent(20).with_clock(clock.clone());
-    let settings = RetrySettings::exponential(MS, MS).attempts(3);
+    let settings = RetrySettings::exponential(MS, MS).with_attempts(3);
     let retry = Retry::new("search", settings, budget).unwrap();
     let retry = retry.with_clock(clock.clone());
     let hedge = Hedge::beneath(&retry, "search", HedgeSettings::after(10 * MS)).unwrap();

@@ -15,10 +15,7 @@ fn gradient() -> LimitSettings {
 }
 
 fn aimd(takes: Duration) -> LimitSettings {
-    LimitSettings {
-        rule: Rule::aimd(takes.mul_f64(1.15)),
-        ..LimitSettings::default()
-    }
+    LimitSettings::new().with_rule(Rule::aimd(takes.mul_f64(1.15)))
 }
 
 fn limit(settings: LimitSettings) -> (Limit, ManualTime) {
@@ -32,7 +29,7 @@ fn limit(settings: LimitSettings) -> (Limit, ManualTime) {
 #[test]
 fn idle_calls_never_let_it_grow() {
     for rule in [Rule::gradient(), Rule::aimd(Duration::from_secs(1))] {
-        let (limit, time) = limit(LimitSettings { rule, ..gradient() });
+        let (limit, time) = limit(gradient().with_rule(rule));
         for _ in 0..10_000 {
             let permits: Vec<_> = (0..4).map(|_| limit.try_acquire().unwrap()).collect();
             time.advance(10 * MILLI);
@@ -95,10 +92,7 @@ fn what_is_said_first_counts_and_what_is_ignored_says_nothing() {
 
 #[test]
 fn a_rejection_names_the_limit() {
-    let (limit, _time) = limit(LimitSettings {
-        initial: 1,
-        ..gradient()
-    });
+    let (limit, _time) = limit(gradient().with_initial(1));
     let _permit = limit.try_acquire().unwrap();
     let rejection = limit.try_acquire().unwrap_err();
     assert_eq!(rejection.name(), "limit");
@@ -114,19 +108,10 @@ fn settings_change_and_what_was_learnt_stays() {
     let permits: Vec<_> = (0..20).map(|_| limit.try_acquire().unwrap()).collect();
     time.advance(100 * MILLI);
     permits.into_iter().for_each(Permit::timed_out);
-    let wider = LimitSettings {
-        initial: 500,
-        ..gradient()
-    };
+    let wider = gradient().with_initial(500);
     limit.reload(wider.clone()).unwrap();
     assert_eq!(limit.limit(), 18);
-    limit
-        .reload(LimitSettings {
-            max: 7,
-            initial: 7,
-            ..wider
-        })
-        .unwrap();
+    limit.reload(wider.with_max(7).with_initial(7)).unwrap();
     assert_eq!(limit.limit(), 7);
     let permits: Vec<_> = std::iter::from_fn(|| limit.try_acquire().ok()).collect();
     assert_eq!(permits.len(), 7);
@@ -147,19 +132,13 @@ fn a_setting_that_is_not_valid_is_named() {
     assert_eq!(with(|s| s.steepest = f64::NAN), "steepest");
     assert_eq!(with(|s| s.rule = Rule::aimd(Duration::ZERO)), "rule.slow");
     let (limit, _time) = limit(gradient());
-    let shares = ShedSettings {
-        low: 0.9,
-        ..ShedSettings::default()
-    };
+    let shares = ShedSettings::new().with_share(Priority::Low, 0.9);
     assert_eq!(Shed::new(limit, shares).unwrap_err().field(), "normal");
 }
 
 #[test]
 fn shares_are_those_of_the_limit() {
-    let (limit, _time) = limit(LimitSettings {
-        initial: 100,
-        ..gradient()
-    });
+    let (limit, _time) = limit(gradient().with_initial(100));
     let shed = Shed::new(limit, ShedSettings::default()).unwrap();
     let mut held = Vec::new();
     for (priority, up_to) in [

@@ -155,10 +155,7 @@ fn gradient() -> LimitSettings {
 }
 
 fn aimd(takes: Duration) -> LimitSettings {
-    LimitSettings {
-        rule: Rule::aimd(takes.mul_f64(1.15)),
-        ..LimitSettings::default()
-    }
+    LimitSettings::new().with_rule(Rule::aimd(takes.mul_f64(1.15)))
 }
 
 /// Of many steps, one in a hundred may miss: what an idle service takes was then found out while it was

@@ -39,7 +39,7 @@ fn run<F: Future>(clock: &Clock, time: &ManualTime, future: F) -> F::Output {
 fn policy() -> (PolicyBuilder, Clock, ManualTime) {
     let (clock, time) = Clock::manual();
     let builder = Policy::named("db")
-        .timeouts(Timeouts::new().read(100 * MS).write(200 * MS))
+        .timeouts(Timeouts::new().with_read(100 * MS).with_write(200 * MS))
         .breaker(BreakerSettings::new().with_consecutive_failures(2))
         .clock(clock.clone());
     (builder, clock, time)
@@ -47,8 +47,8 @@ fn policy() -> (PolicyBuilder, Clock, ManualTime) {
 
 fn retrying(attempts: u32) -> RetrySettings {
     RetrySettings::exponential(10 * MS, 10 * MS)
-        .attempts(attempts)
-        .jitter(Jitter::None)
+        .with_attempts(attempts)
+        .with_jitter(Jitter::None)
 }
 
 fn hang() -> impl Future<Output = Result<(), ()>> {
@@ -298,7 +298,9 @@ fn handles_observe_force_and_reload() {
         .is_err()
     );
     db.breaker().release();
-    db.timeout().reload(Timeouts::new().read(10 * MS)).unwrap();
+    db.timeout()
+        .reload(Timeouts::new().with_read(10 * MS))
+        .unwrap();
     let began = clock.now();
     db.retry().unwrap().reload(retrying(1)).unwrap();
     assert!(run(&clock, &time, db.read("a", hang)).is_err());
@@ -316,11 +318,11 @@ fn nonsense_is_refused_with_the_part_and_the_field() {
     let named = || Policy::named("db");
     for (builder, field) in [
         (
-            named().timeouts(Timeouts::new().read(zero)),
+            named().timeouts(Timeouts::new().with_read(zero)),
             "timeouts.read",
         ),
         (
-            named().timeouts(Timeouts::new().custom("report", zero)),
+            named().timeouts(Timeouts::new().with_custom("report", zero)),
             "timeouts.custom.report",
         ),
         (
@@ -332,10 +334,12 @@ fn nonsense_is_refused_with_the_part_and_the_field() {
     ] {
         assert_eq!(builder.build().unwrap_err().field(), field);
     }
-    let settings = BudgetSettings::new().percent(10).floor_per_second(1);
+    let settings = BudgetSettings::new()
+        .with_percent(10)
+        .with_floor_per_second(1);
     assert!(Budget::new(settings).is_ok());
     assert_eq!(
-        Budget::new(settings.reserve(0)).unwrap_err().field(),
+        Budget::new(settings.with_reserve(0)).unwrap_err().field(),
         "reserve"
     );
 }

@@ -34,19 +34,16 @@ fn policy() -> (PolicyBuilder, Clock, ManualTime) {
 }
 
 fn places(max: u32, queue: u32) -> BulkheadSettings {
-    BulkheadSettings {
-        max: NonZeroU32::new(max).unwrap(),
-        queue,
-        wait: 100 * MS,
-    }
+    BulkheadSettings::new()
+        .with_max(NonZeroU32::new(max).unwrap())
+        .with_queue(queue)
+        .with_wait(100 * MS)
 }
 
 fn at_most(initial: u32) -> LimitSettings {
-    LimitSettings {
-        initial,
-        rule: Rule::aimd(50 * MS),
-        ..LimitSettings::default()
-    }
+    LimitSettings::new()
+        .with_initial(initial)
+        .with_rule(Rule::aimd(50 * MS))
 }
 
 fn hang() -> impl Future<Output = Result<u8, ()>> {
@@ -137,7 +134,7 @@ fn nobody_waits_for_a_place_beyond_its_deadline() {
 #[test]
 fn an_operation_has_one_permit_of_the_limit_however_often_it_is_tried() {
     let (builder, _, time) = policy();
-    let retry = RetrySettings::exponential(10 * MS, 10 * MS).jitter(Jitter::None);
+    let retry = RetrySettings::exponential(10 * MS, 10 * MS).with_jitter(Jitter::None);
     let db = builder.retry(retry).limit(at_most(1)).build().unwrap();
     let made = Cell::new(0);
     let mut call = Box::pin(db.read("a", || {
@@ -237,14 +234,8 @@ fn trap_h_a_panic_in_the_inner_call_frees_its_slot() {
 
 #[test]
 fn nonsense_is_refused_with_the_part_and_the_field() {
-    let limit = Policy::named("db").limit(LimitSettings {
-        min: 0,
-        ..at_most(1)
-    });
+    let limit = Policy::named("db").limit(at_most(1).with_min(0));
     assert_eq!(limit.build().unwrap_err().field(), "limit.min");
-    let shed = Policy::named("db").shed(ShedSettings {
-        low: 2.0,
-        ..ShedSettings::default()
-    });
+    let shed = Policy::named("db").shed(ShedSettings::new().with_share(Priority::Low, 2.0));
     assert_eq!(shed.build().unwrap_err().field(), "shed.low");
 }

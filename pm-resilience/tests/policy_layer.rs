@@ -26,9 +26,9 @@ type Outgoing = Request<ReplayBody<Full<Bytes>>>;
 
 fn policy() -> (Policy<Http>, Clock, ManualTime) {
     let (clock, time) = Clock::manual();
-    let retry = RetrySettings::exponential(10 * MS, 10 * MS).jitter(Jitter::None);
+    let retry = RetrySettings::exponential(10 * MS, 10 * MS).with_jitter(Jitter::None);
     let policy = Policy::named("orders")
-        .timeouts(Timeouts::new().read(100 * MS).write(200 * MS))
+        .timeouts(Timeouts::new().with_read(100 * MS).with_write(200 * MS))
         .breaker(BreakerSettings::new())
         .retry(retry)
         .classify(Http::new())

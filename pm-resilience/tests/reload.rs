@@ -32,10 +32,7 @@ fn refused(result: Result<(), InvalidSetting>) -> String {
 }
 
 fn max(max: u32) -> BulkheadSettings {
-    BulkheadSettings {
-        max: NonZeroU32::new(max).unwrap(),
-        ..BulkheadSettings::default()
-    }
+    BulkheadSettings::new().with_max(NonZeroU32::new(max).unwrap())
 }
 
 fn health() -> Health {
@@ -66,49 +63,34 @@ fn a_wrong_setting_changes_nothing_and_is_named() {
     let mut no_reserve = BudgetSettings::new();
     no_reserve.reserve = 0;
     let mut parts = PolicySettings::default();
-    parts.timeouts = Some(Timeouts::new().read(9 * MS));
+    parts.timeouts = Some(Timeouts::new().with_read(9 * MS));
     parts.retry = Some(RetrySettings::new());
     let table = [
         (
             "probes",
             breaker.reload(BreakerSettings::new().with_probes(0)),
         ),
-        (
-            "min",
-            limit.reload(LimitSettings {
-                min: 0,
-                ..LimitSettings::default()
-            }),
-        ),
+        ("min", limit.reload(LimitSettings::new().with_min(0))),
         (
             "low",
-            shed.reload(ShedSettings {
-                low: 0.0,
-                ..ShedSettings::default()
-            }),
+            shed.reload(ShedSettings::new().with_share(Priority::Low, 0.0)),
         ),
         ("reserve", retry.budget().reload(no_reserve)),
-        ("attempts", retry.reload(RetrySettings::new().attempts(0))),
+        (
+            "attempts",
+            retry.reload(RetrySettings::new().with_attempts(0)),
+        ),
         ("after", hedge.reload(HedgeSettings::after(ZERO))),
-        ("read", timeout.reload(Timeouts::new().read(ZERO))),
+        ("read", timeout.reload(Timeouts::new().with_read(ZERO))),
         ("threshold", slow_log.reload(SlowLogSettings::above(ZERO))),
         (
             "db.every",
-            health().reload(
-                "db",
-                CheckSettings {
-                    every: ZERO,
-                    ..CheckSettings::default()
-                },
-            ),
+            health().reload("db", CheckSettings::new().with_every(ZERO)),
         ),
         ("cache", health().reload("cache", CheckSettings::default())),
         (
             "budget",
-            drain().reload(ShutdownSettings {
-                budget: MS,
-                ..ShutdownSettings::default()
-            }),
+            drain().reload(ShutdownSettings::new().with_budget(MS)),
         ),
         ("retry", policy.reload(parts)),
     ];
@@ -154,11 +136,11 @@ fn permits_that_are_held_stay_held() {
     let _one = bulkhead.try_acquire().unwrap();
     assert!(bulkhead.try_acquire().is_err());
 
-    let settings = |max| LimitSettings {
-        initial: 2,
-        max,
-        rule: Rule::aimd(MS),
-        ..LimitSettings::default()
+    let settings = |max| {
+        LimitSettings::new()
+            .with_initial(2)
+            .with_max(max)
+            .with_rule(Rule::aimd(MS))
     };
     let limit = Limit::new("x", settings(10)).unwrap();
     let shed = Shed::new(limit.clone(), ShedSettings::default()).unwrap();
@@ -167,12 +149,13 @@ fn permits_that_are_held_stay_held() {
         limit.try_acquire().unwrap(),
     );
     limit.reload(settings(2)).unwrap();
-    shed.reload(ShedSettings {
-        low: 1.0,
-        normal: 1.0,
-        high: 1.0,
-        critical: 1.0,
-    })
+    shed.reload(
+        ShedSettings::new()
+            .with_share(Priority::Low, 1.0)
+            .with_share(Priority::Normal, 1.0)
+            .with_share(Priority::High, 1.0)
+            .with_share(Priority::Critical, 1.0),
+    )
     .unwrap();
     assert_eq!(limit.in_flight(), 2);
     drop(held);
@@ -190,10 +173,7 @@ fn permits_that_are_held_stay_held() {
     let drain = drain();
     let guard = drain.hold(Kind::Request);
     drain
-        .reload(ShutdownSettings {
-            delay: ZERO,
-            ..ShutdownSettings::default()
-        })
+        .reload(ShutdownSettings::new().with_delay(ZERO))
         .unwrap();
     assert_eq!(
         (drain.held(Kind::Request), drain.settings().delay),
@@ -214,7 +194,7 @@ fn what_was_saved_up_stays() {
     budget.reload(half).unwrap();
     assert_eq!(budget.saved(), 2);
     let retry = Retry::new("x", RetrySettings::new(), budget.clone()).unwrap();
-    retry.reload(RetrySettings::new().attempts(1)).unwrap();
+    retry.reload(RetrySettings::new().with_attempts(1)).unwrap();
     let hedge = Hedge::new("x", HedgeSettings::after(MS), budget)
         .unwrap()
         .with_clock(clock);
@@ -230,10 +210,7 @@ fn what_is_known_of_a_dependency_stays() {
     let mut run = Box::pin(health.run());
     assert!(poll(run.as_mut()).is_pending());
     assert!(health.is_started());
-    let wider = CheckSettings {
-        every: Duration::from_secs(60),
-        ..CheckSettings::default()
-    };
+    let wider = CheckSettings::new().with_every(Duration::from_secs(60));
     health.reload("db", wider).unwrap();
     assert!(health.is_started() && health.is_ready());
 }
@@ -251,7 +228,7 @@ fn a_policy_changes_what_is_named_and_keeps_the_rest() {
     assert!(poll(call.as_mut()).is_pending());
     let mut settings = PolicySettings::default();
     settings.bulkhead = Some(max(2));
-    settings.timeouts = Some(Timeouts::new().read(7 * MS));
+    settings.timeouts = Some(Timeouts::new().with_read(7 * MS));
     settings.fallback = Some(3.into());
     policy.reload(settings).unwrap();
     assert_eq!(policy.bulkhead().unwrap().in_flight(), 1);
@@ -268,7 +245,12 @@ fn a_policy_changes_what_is_named_and_keeps_the_rest() {
 #[test]
 fn a_probe_of_a_policy_has_the_longest_time_out_whatever_is_reloaded() {
     let (clock, time) = Clock::manual();
-    let times = |batch: u32| Timeouts::new().read(MS).write(MS).batch(batch * MS);
+    let times = |batch: u32| {
+        Timeouts::new()
+            .with_read(MS)
+            .with_write(MS)
+            .with_batch(batch * MS)
+    };
     let settings = || BreakerSettings::new().with_consecutive_failures(1);
     let policy = Policy::named("x")
         .timeouts(times(300))

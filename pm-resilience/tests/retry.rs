@@ -22,8 +22,8 @@ const MS: Duration = Duration::from_millis(1);
 /// Waits of 100, 200, 400 ms, without chance, and as much budget as anybody needs.
 fn retry(attempts: u32) -> (Retry, Clock, ManualTime) {
     let settings = RetrySettings::exponential(100 * MS, 400 * MS)
-        .attempts(attempts)
-        .jitter(Jitter::None);
+        .with_attempts(attempts)
+        .with_jitter(Jitter::None);
     let (clock, time) = Clock::manual();
     let budget = Budget::percent(1_000).with_clock(clock.clone());
     let retry = Retry::new("test", settings, budget).unwrap();
@@ -184,12 +184,12 @@ fn dropping_it_drops_the_attempt_or_the_wait() {
 fn settings_that_make_no_sense_are_refused_by_name() {
     let settings = RetrySettings::new;
     for (settings, field) in [
-        (settings().attempts(0), "attempts"),
-        (settings().attempts(11), "attempts"),
+        (settings().with_attempts(0), "attempts"),
+        (settings().with_attempts(11), "attempts"),
         (RetrySettings::exponential(MS, 301_000 * MS), "longest"),
         (RetrySettings::exponential(Duration::ZERO, MS), "base"),
         (RetrySettings::exponential(2 * MS, MS), "base"),
-        (settings().patience(3_601_000 * MS), "patience"),
+        (settings().with_patience(3_601_000 * MS), "patience"),
     ] {
         let (retry, ..) = retry(2);
         let refused = retry.reload(settings).unwrap_err();
@@ -206,7 +206,7 @@ fn amplification_under_total_outage_is_the_budget() {
     for percent in [10, 20, 60, 150] {
         let (clock, time) = Clock::manual();
         let budget = Budget::percent(percent).with_clock(clock.clone());
-        let settings = RetrySettings::exponential(MS, 10 * MS).attempts(10);
+        let settings = RetrySettings::exponential(MS, 10 * MS).with_attempts(10);
         let retry = Retry::new("down", settings, budget).unwrap();
         let retry = retry.with_clock(clock);
         let made = AtomicUsize::new(0);

@@ -13,8 +13,8 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use pm_core::Clock;
 use pm_resilience::classify::Http;
-use pm_resilience::retry::{BUFFERED_AT_MOST, Idempotent, ReplayBody};
-use pm_resilience::{Budget, Retry, RetrySettings};
+use pm_resilience::retry::{BUFFERED_AT_MOST, BUFFERED_WITHIN, Idempotent, ReplayBody};
+use pm_resilience::{Budget, Deadline, Retry, RetrySettings};
 use pm_testing::ServiceProbe;
 use tower::{Layer, Service, service_fn};
 
@@ -28,7 +28,7 @@ where
 {
     let (clock, time) = Clock::manual();
     let budget = Budget::percent(1_000).with_clock(clock.clone());
-    let settings = RetrySettings::exponential(MS, MS).attempts(3);
+    let settings = RetrySettings::exponential(MS, MS).with_attempts(3);
     let retry = Retry::new("http", settings, budget).unwrap();
     let retry = retry.with_clock(clock);
     let arrived = Arc::new(Mutex::new(Vec::new()));
@@ -161,7 +161,7 @@ fn a_body_that_lies_about_its_size_or_fails_arrives_as_it_is_and_once() {
 fn an_attempt_waits_for_the_inner_service_and_each_makes_its_own_ready() {
     let (clock, time) = Clock::manual();
     let budget = Budget::percent(1_000).with_clock(clock.clone());
-    let settings = RetrySettings::exponential(MS, MS).attempts(2);
+    let settings = RetrySettings::exponential(MS, MS).with_attempts(2);
     let retry = Retry::new("http", settings, budget).unwrap();
     let retry = retry.with_clock(clock);
     let (probe, handle) = ServiceProbe::new(|_: Request<ReplayBody<Full<Bytes>>>| {
@@ -185,4 +185,76 @@ fn an_attempt_waits_for_the_inner_service_and_each_makes_its_own_ready() {
         (handle.readied(), handle.calls(), handle.reserved()),
         (2, 2, 0)
     );
+}
+
+/// A client that sends its first half and then lets everybody wait, until it is told to go on.
+#[derive(Clone, Default)]
+struct Slow(Arc<Mutex<VecDeque<&'static str>>>);
+
+impl Body for Slow {
+    type Data = Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+        match self.0.lock().unwrap().pop_front() {
+            Some("") => Poll::Ready(None),
+            Some(data) => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(data.as_bytes()))))),
+            None => Poll::Pending,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(6)
+    }
+}
+
+/// How long a request whose body stalls is held back; and what arrives of it then, once.
+fn held_back(deadline: Option<Duration>) -> (Duration, Bytes) {
+    let (clock, time) = Clock::manual();
+    let budget = Budget::percent(1_000).with_clock(clock.clone());
+    let retry = Retry::new("http", RetrySettings::exponential(MS, MS), budget).unwrap();
+    let retry = retry.with_clock(clock.clone());
+    let client = Slow::default();
+    client.0.lock().unwrap().push_back("abc");
+    let server = service_fn(|request: Request<ReplayBody<Slow>>| {
+        // The rest comes once the server is there to read it.
+        client.0.lock().unwrap().extend(["def", ""]);
+        async move {
+            let whole = request.into_body().collect().await?.to_bytes();
+            let mut response = Response::new(whole);
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            Ok::<_, &'static str>(response)
+        }
+    });
+    let mut request = request(Method::PUT, client.clone());
+    if let Some(after) = deadline {
+        request
+            .extensions_mut()
+            .insert(Deadline::after(after, &clock));
+    }
+    let mut answer = pin!(retry.layer(Http::new()).layer(server).call(request));
+    let mut cx = Context::from_waker(Waker::noop());
+    let began = clock.now();
+    loop {
+        match answer.as_mut().poll(&mut cx) {
+            Poll::Ready(answer) => {
+                let took = clock.now().saturating_duration_since(began);
+                return (took, answer.unwrap().into_body());
+            }
+            Poll::Pending => {
+                assert!(time.next_deadline().is_some(), "nobody would wake it");
+                time.advance(100 * MS);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_body_that_takes_too_long_to_be_kept_is_sent_once_as_it_comes() {
+    assert_eq!(held_back(None), (BUFFERED_WITHIN, "abcdef".into()));
+    let second = Duration::from_secs(1);
+    assert_eq!(held_back(Some(second)), (second, "abcdef".into()));
 }

@@ -107,10 +107,7 @@ impl Recorder for Series {
 fn permits_are_counted() {
     let series = Series::default();
     with_local_recorder(&series, || {
-        let one = BulkheadSettings {
-            max: NonZeroU32::MIN,
-            ..BulkheadSettings::default()
-        };
+        let one = BulkheadSettings::new().with_max(NonZeroU32::MIN);
         let bulkhead = Bulkhead::new("db", one);
         let held = bulkhead.try_acquire().unwrap();
         assert!(bulkhead.try_acquire().is_err());

@@ -2,14 +2,17 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 use std::fmt::Debug;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use pm_resilience::breaker::{BreakerSettings, Mode, Window};
 use pm_resilience::health::CheckSettings;
+use pm_resilience::limit::Rule;
+use pm_resilience::retry::Jitter;
 use pm_resilience::shutdown::{Shutdown, ShutdownSettings};
 use pm_resilience::{
     BudgetSettings, BulkheadSettings, FallbackSettings, HedgeSettings, LimitSettings,
-    PolicySettings, RetrySettings, ShedSettings, SlowLogSettings, Timeouts,
+    PolicySettings, Priority, RetrySettings, ShedSettings, SlowLogSettings, Timeouts,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,8 +26,8 @@ fn stands_as<T: Serialize + DeserializeOwned + PartialEq + Debug>(settings: &T, 
 #[test]
 fn settings_are_read_as_they_are_written() {
     let timeouts = Timeouts::new()
-        .read(Duration::from_millis(800))
-        .custom("report", Duration::from_secs(60));
+        .with_read(Duration::from_millis(800))
+        .with_custom("report", Duration::from_secs(60));
     stands_as(
         &timeouts,
         json!({"read": "800ms", "write": "2s", "batch": "10s", "custom": {"report": "1m"}}),
@@ -66,6 +69,51 @@ fn settings_are_read_as_they_are_written() {
         &CheckSettings::default(),
         json!({"every": "5s", "timeout": "2s", "failures": 2, "successes": 1}),
     );
+}
+
+/// The fields in which they differ.
+fn differ(one: &impl Serialize, other: &impl Serialize) -> Vec<String> {
+    let (one, other) = (
+        serde_json::to_value(one).unwrap(),
+        serde_json::to_value(other).unwrap(),
+    );
+    let fields = other.as_object().unwrap().iter();
+    fields
+        .filter(|(field, value)| one.get(*field) != Some(*value))
+        .map(|(field, _)| field.clone())
+        .collect()
+}
+
+#[test]
+fn each_setter_sets_the_field_of_its_name() {
+    const MS: Duration = Duration::from_millis(1);
+    const MIN: NonZeroU32 = NonZeroU32::MIN;
+    macro_rules! sets {
+        ($($settings:expr => $($setter:ident($value:expr)),+);+ $(;)?) => {
+            $($({
+                let field = stringify!($setter).trim_start_matches("with_");
+                assert_eq!(differ(&$settings, &$settings.$setter($value)), [field]);
+            })+)+
+        };
+    }
+    sets! {
+        BulkheadSettings::new() => with_max(MIN), with_queue(9), with_wait(MS);
+        BudgetSettings::new() => with_percent(9), with_floor_per_second(9), with_reserve(9);
+        CheckSettings::new() => with_every(MS), with_timeout(MS), with_failures(MIN);
+        CheckSettings::new() => with_successes(MIN.saturating_add(1));
+        LimitSettings::new() => with_initial(9), with_min(9), with_max(9), with_samples(9);
+        LimitSettings::new() => with_rule(Rule::aimd(MS)), with_window(MS), with_steepest(0.1);
+        LimitSettings::new() => with_lost_after(MS);
+        RetrySettings::new() => with_attempts(9), with_jitter(Jitter::None), with_patience(MS);
+        ShutdownSettings::new() => with_budget(MS), with_delay(MS), with_drain(MS), with_cancel(MS);
+        ShutdownSettings::new() => with_close(MS), with_come_back_within(MS);
+        SlowLogSettings::default() => with_lines_per_second(9);
+        Timeouts::new() => with_read(MS), with_write(MS), with_batch(MS);
+    }
+    for priority in Priority::ALL {
+        let settings = ShedSettings::new().with_share(priority, 0.1);
+        assert_eq!(differ(&ShedSettings::new(), &settings), [priority.as_str()]);
+    }
 }
 
 #[test]

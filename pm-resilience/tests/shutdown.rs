@@ -21,14 +21,13 @@ fn secs(seconds: u64) -> Duration {
 
 /// 1 s to be noticed, 10 s to drain, 2 s to cancel, 3 s to close.
 fn settings() -> ShutdownSettings {
-    ShutdownSettings {
-        budget: secs(30),
-        delay: secs(1),
-        drain: secs(10),
-        cancel: secs(2),
-        close: secs(3),
-        come_back_within: secs(5),
-    }
+    ShutdownSettings::new()
+        .with_budget(secs(30))
+        .with_delay(secs(1))
+        .with_drain(secs(10))
+        .with_cancel(secs(2))
+        .with_close(secs(3))
+        .with_come_back_within(secs(5))
 }
 
 /// A future that is polled as an executor does: at first, and then only if it was woken.
@@ -399,15 +398,9 @@ fn a_task_that_panics_is_not_waited_for() {
 #[test]
 fn settings_change_while_it_serves() {
     let mut down = Descent::plain();
-    let longer = ShutdownSettings {
-        delay: secs(3),
-        ..settings()
-    };
+    let longer = settings().with_delay(secs(3));
     down.drain.reload(longer).unwrap();
-    let endless = ShutdownSettings {
-        delay: secs(60),
-        ..settings()
-    };
+    let endless = settings().with_delay(secs(60));
     assert_eq!(down.drain.reload(endless).unwrap_err().field(), "budget");
     assert!(down.signal().is_pending());
     assert!(down.pass(secs(1)).is_pending());

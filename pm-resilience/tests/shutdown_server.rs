@@ -128,14 +128,14 @@ async fn until(condition: impl Fn() -> bool) {
 }
 
 fn shutdown(delay: Duration, drain: Duration) -> Shutdown {
-    Shutdown::new(ShutdownSettings {
-        delay,
-        drain,
-        cancel: millis(50),
-        close: millis(50),
-        budget: Duration::from_secs(120),
-        ..ShutdownSettings::default()
-    })
+    Shutdown::new(
+        ShutdownSettings::new()
+            .with_delay(delay)
+            .with_drain(drain)
+            .with_cancel(millis(50))
+            .with_close(millis(50))
+            .with_budget(Duration::from_secs(120)),
+    )
     .unwrap()
 }
 

@@ -1,16 +1,22 @@
 //! What the slow log writes, and how much of it.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::pin;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::Empty;
 use pm_core::{Clock, Context};
 use pm_resilience::breaker::State;
-use pm_resilience::slow_log::Operation;
-use pm_resilience::{BreakerSettings, Class, Policy, RetrySettings, SlowLog, SlowLogSettings};
-use pm_testing::{Log, drive};
+use pm_resilience::slow_log::{ByExtension, Operation, OperationName};
+use pm_resilience::{
+    BreakerSettings, ByMethod, Class, Policy, RetrySettings, SlowLog, SlowLogSettings,
+};
+use pm_testing::{Log, ServiceProbe, drive};
+use tower::{Layer, Service, ServiceExt, service_fn};
 use tracing::Level;
 
 const MS: Duration = Duration::from_millis(1);
@@ -26,7 +32,7 @@ fn a_line_says_what_was_slow_and_whose_it_was() {
     log.note(&Operation::new("user.get", Class::Read, 99 * MS));
     assert_eq!(lines.lines(), [""; 0]);
     let context = Context::new("req-7".parse().unwrap());
-    context.in_scope(|| log.note(&slow().attempt(2).breaker(State::HalfOpen)));
+    context.in_scope(|| log.note(&slow().with_attempt(2).with_breaker(State::HalfOpen)));
     let line = lines.lines().remove(0);
     for part in [
         "WARN",
@@ -48,7 +54,7 @@ fn a_line_says_what_was_slow_and_whose_it_was() {
 fn so_many_lines_a_second_and_the_rest_is_counted() {
     let lines = Log::capture(Level::WARN);
     let (clock, time) = Clock::manual();
-    let settings = SlowLogSettings::above(100 * MS).lines_per_second(3);
+    let settings = SlowLogSettings::above(100 * MS).with_lines_per_second(3);
     let log = SlowLog::new("postgres", settings)
         .unwrap()
         .with_clock(clock);
@@ -68,7 +74,7 @@ fn so_many_lines_a_second_and_the_rest_is_counted() {
 fn a_policy_tells_of_the_whole_operation_with_its_attempts() {
     let lines = Log::capture(Level::WARN);
     let (clock, time) = Clock::manual();
-    let retry = RetrySettings::exponential(MS, MS).attempts(2);
+    let retry = RetrySettings::exponential(MS, MS).with_attempts(2);
     let db = Policy::named("postgres")
         .breaker(BreakerSettings::new())
         .retry(retry)
@@ -110,5 +116,86 @@ fn a_future_is_timed_from_its_first_poll() {
     drive(log.run("sweep", Class::Batch, async {
         time.advance(100 * MS);
     }));
+    assert!(lines.lines()[0].contains("millis=100"));
+}
+
+#[test]
+fn a_layer_calls_requests_by_the_name_in_their_extensions() {
+    let lines = Log::capture(Level::WARN);
+    let (clock, time) = Clock::manual();
+    let log = SlowLog::new("users", SlowLogSettings::above(100 * MS)).unwrap();
+    let log = log.with_clock(clock.clone());
+    let inner = service_fn(move |_: Request<()>| {
+        time.advance(100 * MS);
+        ready(Ok::<_, ()>(Response::new(())))
+    });
+    let request = |method: Method, name: Option<OperationName>| {
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        if let Some(name) = name {
+            request.extensions_mut().insert(name);
+        }
+        request
+    };
+    let named = Some(OperationName("user.get"));
+    let layer = log.layer(ByExtension, ByMethod);
+    drive(
+        layer
+            .layer(inner.clone())
+            .oneshot(request(Method::GET, named)),
+    )
+    .unwrap();
+    drive(
+        layer
+            .layer(inner.clone())
+            .oneshot(request(Method::POST, None)),
+    )
+    .unwrap();
+    let fixed = log.layer(OperationName("search"), Class::Batch);
+    drive(
+        fixed
+            .layer(inner.clone())
+            .oneshot(request(Method::GET, None)),
+    )
+    .unwrap();
+    let policy = Policy::named("p")
+        .slow_log(100 * MS)
+        .clock(clock)
+        .build()
+        .unwrap();
+    let policied = policy.layer().layer(service_fn(move |request: Request<_>| {
+        let (parts, _) = Request::into_parts(request);
+        inner.clone().oneshot(Request::from_parts(parts, ()))
+    }));
+    drive(policied.oneshot(request(Method::GET, named).map(|()| Empty::<Bytes>::new()))).unwrap();
+    let expected = [
+        (r#"operation="user.get""#, r#"class="read""#),
+        (r#"operation="http""#, r#"class="write""#),
+        (r#"operation="search""#, r#"class="batch""#),
+        (r#"operation="user.get""#, r#"class="read""#),
+    ];
+    let lines = lines.lines();
+    assert_eq!(lines.len(), expected.len());
+    for (line, (operation, class)) in lines.iter().zip(expected) {
+        assert!(line.contains(operation) && line.contains(class), "{line}");
+    }
+}
+
+#[test]
+fn a_layer_times_the_readiness_of_the_inner_service_too() {
+    let lines = Log::capture(Level::WARN);
+    let (clock, time) = Clock::manual();
+    let log = SlowLog::new("users", SlowLogSettings::above(100 * MS)).unwrap();
+    let (probe, handle) = ServiceProbe::new(|n: u8| n);
+    let layer = log.with_clock(clock).layer(OperationName("a"), Class::Read);
+    let mut service = layer.layer(probe);
+    handle.hold_readiness();
+    let mut cx = std::task::Context::from_waker(Waker::noop());
+    assert!(service.poll_ready(&mut cx).is_ready());
+    let mut call = pin!(service.call(7));
+    assert!(call.as_mut().poll(&mut cx).is_pending());
+    time.advance(100 * MS);
+    handle.grant_readiness();
+    assert!(matches!(call.poll(&mut cx), Poll::Ready(Ok(7))));
     assert!(lines.lines()[0].contains("millis=100"));
 }

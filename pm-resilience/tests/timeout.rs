@@ -17,9 +17,9 @@ const MS: Duration = Duration::from_millis(1);
 fn timeout() -> (Timeout, pm_core::ManualTime) {
     let (clock, time) = Clock::manual();
     let settings = Timeouts::new()
-        .read(10 * MS)
-        .write(20 * MS)
-        .custom("report", 90 * MS);
+        .with_read(10 * MS)
+        .with_write(20 * MS)
+        .with_custom("report", 90 * MS);
     (
         Timeout::new("db", settings).unwrap().with_clock(clock),
         time,
@@ -38,11 +38,11 @@ fn a_class_of_your_own_has_its_time_or_that_of_a_write() {
 fn times_that_make_no_sense_are_refused_by_name() {
     let day = Duration::from_secs(86_400);
     for (settings, field) in [
-        (Timeouts::new().read(Duration::ZERO), "read"),
-        (Timeouts::new().write(day + MS), "write"),
-        (Timeouts::new().batch(Duration::MAX), "batch"),
+        (Timeouts::new().with_read(Duration::ZERO), "read"),
+        (Timeouts::new().with_write(day + MS), "write"),
+        (Timeouts::new().with_batch(Duration::MAX), "batch"),
         (
-            Timeouts::new().custom("report", Duration::ZERO),
+            Timeouts::new().with_custom("report", Duration::ZERO),
             "custom.report",
         ),
     ] {

@@ -20,13 +20,11 @@ const SLOW: Duration = Duration::from_millis(500);
 /// waits in the queue of a writer, which has a bound of its own.
 #[must_use]
 pub fn shed(clock: &Clock) -> Shed {
-    let settings = LimitSettings {
-        initial: 256,
-        min: 64,
-        max: 1024,
-        rule: Rule::aimd(SLOW),
-        ..LimitSettings::default()
-    };
+    let settings = LimitSettings::new()
+        .with_initial(256)
+        .with_min(64)
+        .with_max(1024)
+        .with_rule(Rule::aimd(SLOW));
     let limit = Limit::new("http", settings).expect("what is written here is valid");
     let limit = limit.with_clock(clock.clone());
     Shed::new(limit, ShedSettings::default()).expect("the default is valid")

@@ -18,12 +18,10 @@ struct Busy {
 
 impl Busy {
     async fn with(under_way: usize) -> Self {
-        let ten = LimitSettings {
-            initial: 10,
-            min: 10,
-            max: 10,
-            ..LimitSettings::default()
-        };
+        let ten = LimitSettings::new()
+            .with_initial(10)
+            .with_min(10)
+            .with_max(10);
         let limit = Limit::new("http", ten).unwrap();
         let shed = Shed::new(limit, ShedSettings::default()).unwrap();
         let take = || shed.try_acquire(Priority::Critical).unwrap();

@@ -106,10 +106,7 @@ async fn whoever_does_not_leave_is_cut_off() {
     // Shorter than the time that a socket has to take its goodbye.
     let drain = Duration::from_secs(5);
     assert!(drain < SocketSettings::default().write_within);
-    let shutdown = ShutdownSettings {
-        drain,
-        ..ShutdownSettings::default()
-    };
+    let shutdown = ShutdownSettings::new().with_drain(drain);
     let running = Running::going_down(settings(), shutdown).await;
     let _stubborn = running.socket().await;
     let registry = running.service.app.registry().clone();

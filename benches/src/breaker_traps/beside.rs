@@ -24,10 +24,7 @@ use tower_resilience_retry::RetryBudgetBuilder;
 const PERMITS: NonZeroU32 = NonZeroU32::new(5).expect("more than none");
 
 pub(super) fn idle_holds_nothing() -> bool {
-    let settings = BulkheadSettings {
-        max: PERMITS,
-        ..BulkheadSettings::default()
-    };
+    let settings = BulkheadSettings::new().with_max(PERMITS);
     let layer = BulkheadAdmissionLayer::new(Bulkhead::new("trap", settings));
     let answer = |_: Request<Body>| ready(Ok::<_, Infallible>(Response::new(Body::empty())));
     idle(

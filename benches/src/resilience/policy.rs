@@ -40,7 +40,7 @@ fn race(builder: PolicyBuilder) -> Race {
 
 fn builder() -> PolicyBuilder {
     Policy::named("bench")
-        .timeouts(Timeouts::new().read(ATTEMPT))
+        .timeouts(Timeouts::new().with_read(ATTEMPT))
         .breaker(BreakerSettings::new())
         .retry(RetrySettings::new())
         .clock(Clock::counter())

@@ -43,5 +43,5 @@ pub(super) fn future() -> Race {
 }
 
 fn ours() -> Timeout {
-    Timeout::new("bench", Timeouts::new().read(LIMIT)).expect("valid settings")
+    Timeout::new("bench", Timeouts::new().with_read(LIMIT)).expect("valid settings")
 }

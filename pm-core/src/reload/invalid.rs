@@ -20,6 +20,16 @@ impl InvalidSetting {
         }
     }
 
+    /// The same, of a field that belongs to this part: `open_for` within `breaker` is
+    /// `breaker.open_for`.
+    #[must_use]
+    pub fn within(self, part: &str) -> Self {
+        Self {
+            field: format!("{part}.{}", self.field).into(),
+            reason: self.reason,
+        }
+    }
+
     /// The path of the field.
     #[must_use]
     pub fn field(&self) -> &str {

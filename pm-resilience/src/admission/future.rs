@@ -11,7 +11,7 @@ use pm_core::ResponseBody;
 use tower_service::Service;
 
 use super::gate::{Wait, sealed::Sealed};
-use super::layer::Door;
+use super::layer::{Door, Until};
 use super::{Gate, PermitBody};
 
 pin_project! {
@@ -42,6 +42,7 @@ pin_project! {
             #[pin]
             inner: F,
             permit: Option<P>,
+            until: Until,
         },
         Refused {
             response: Option<Response<Bytes>>,
@@ -69,11 +70,12 @@ where
         }
     }
 
-    pub(super) fn calling(inner: S::Future, permit: G::Permit) -> Self {
+    pub(super) fn calling(inner: S::Future, permit: G::Permit, until: Until) -> Self {
         Self {
             state: State::Calling {
                 inner,
                 permit: Some(permit),
+                until,
             },
         }
     }
@@ -111,18 +113,25 @@ where
                         Ok(permit) => State::Calling {
                             inner: service.call(request),
                             permit: Some(permit),
+                            until: door.until,
                         },
                         Err(rejection) => State::Refused {
                             response: Some(door.refuse(&rejection)),
                         },
                     }
                 }
-                StateProj::Calling { inner, permit } => {
+                StateProj::Calling {
+                    inner,
+                    permit,
+                    until,
+                } => {
                     let result = ready!(inner.poll(cx));
-                    let permit = permit.take();
+                    let (permit, until) = (permit.take(), *until);
                     let result = result.map(|response| {
                         let (status, headers) = (response.status(), response.headers());
-                        let permit = permit.and_then(|permit| G::answered(permit, status, headers));
+                        let permit = permit
+                            .and_then(|permit| G::answered(permit, status, headers))
+                            .filter(|_| until == Until::BodyEnd);
                         response
                             .map(|body| PermitBody::<G, _>::new(ResponseBody::inner(body), permit))
                     });

@@ -18,9 +18,18 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct AdmissionLayer<G>(pub(super) Arc<Door<G>>);
 
 /// What the layer, its services and their futures share.
+#[derive(Clone)]
 pub(super) struct Door<G> {
     pub(super) gate: G,
-    refuse: Box<Refuse>,
+    /// Until when a permit is held.
+    pub(super) until: Until,
+    refuse: Arc<Refuse>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    Head,
+    BodyEnd,
 }
 
 type Refuse = dyn Fn(&Rejection) -> Response<Bytes> + Send + Sync;
@@ -29,10 +38,20 @@ impl<G: Gate> AdmissionLayer<G> {
     /// By this gate. All services that it builds share it.
     #[must_use]
     pub fn new(gate: G) -> Self {
-        Self::build(
+        Self(Arc::new(Door {
             gate,
-            Box::new(|rejection| problem(rejection).into_response()),
-        )
+            until: Until::BodyEnd,
+            refuse: Arc::new(|rejection| problem(rejection).into_response()),
+        }))
+    }
+
+    /// The same layer, where a permit is freed when the head of the response is there.
+    ///
+    /// For bodies that are there already, or are read by strangers: whoever reads slowly takes no room
+    /// from others then. What it still costs to make a body is not limited.
+    #[must_use]
+    pub fn until_head(self) -> Self {
+        self.but(|door| door.until = Until::Head)
     }
 
     /// The same layer, whose refusals are answered by `answer`.
@@ -51,11 +70,13 @@ impl<G: Gate> AdmissionLayer<G> {
         self,
         answer: impl Fn(&Rejection) -> Response<Bytes> + Send + Sync + 'static,
     ) -> Self {
-        Self::build(self.0.gate.clone(), Box::new(answer))
+        self.but(|door| door.refuse = Arc::new(answer))
     }
 
-    fn build(gate: G, refuse: Box<Refuse>) -> Self {
-        Self(Arc::new(Door { gate, refuse }))
+    fn but(self, change: impl FnOnce(&mut Door<G>)) -> Self {
+        let mut door = Arc::unwrap_or_clone(self.0);
+        change(&mut door);
+        Self(Arc::new(door))
     }
 }
 

@@ -12,9 +12,11 @@
 //! one function makes: [`AdmissionLayer::on_refusal`]. The error type of the inner service stays.
 //!
 //! **When a permit is freed**: when the body of the response has ended, has failed or is dropped; at
-//! once if the inner service fails, panics, or nobody waits for the response any more. For a limit, a
-//! response that lasts (`101 Switching Protocols`, `text/event-stream`) frees it when its head is there:
-//! what waits for events takes no part in the work that is limited.
+//! once if the inner service fails, panics, or nobody waits for the response any more. A client that reads
+//! slowly holds it for as long as the server lets it; with [`AdmissionLayer::until_head`] it is freed when
+//! the head of the response is there. For a limit, a response that lasts (`101 Switching Protocols`,
+//! `text/event-stream`) frees it then in any case: what waits for events takes no part in the work that is
+//! limited.
 //!
 //! **What a limit learns** from a response: how long its head took. 503 and 504 count as lost; other
 //! server errors say nothing.

@@ -63,7 +63,10 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         match self.door.gate.admit(request.extensions()) {
-            Entry::Admitted(permit) => ResponseFuture::calling(self.inner.call(request), permit),
+            Entry::Admitted(permit) => {
+                let until = self.door.until;
+                ResponseFuture::calling(self.inner.call(request), permit, until)
+            }
             Entry::Waiting(wait) => {
                 let waiting = (self.take_ready(), request);
                 ResponseFuture::waiting(wait, waiting, Arc::clone(&self.door))

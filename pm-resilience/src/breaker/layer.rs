@@ -3,10 +3,10 @@ use std::marker::PhantomData;
 
 use tower_layer::Layer;
 
-use super::{BodyEnd, Breaker, BreakerService, Head};
+use super::{BodyEnd, Breaker, BreakerService, ByKey, Head, KeyedBreakers};
 use crate::classify::Errors;
 
-/// Guards a service by a [`Breaker`].
+/// Guards a service by a [`Breaker`], or each request by the one of its [key](Self::keyed).
 ///
 /// The state is the breaker's: layers of the same breaker, and services built by the same layer,
 /// share it. Without [`with_classifier`](Self::with_classifier), every `Ok` is a success and every
@@ -27,8 +27,8 @@ use crate::classify::Errors;
 /// );
 /// # Ok::<(), pm_core::reload::InvalidSetting>(())
 /// ```
-pub struct BreakerLayer<C = Errors, U = Head> {
-    breaker: Breaker,
+pub struct BreakerLayer<C = Errors, U = Head, B = Breaker> {
+    breaker: B,
     classify: C,
     until: PhantomData<fn() -> U>,
 }
@@ -37,57 +37,70 @@ impl BreakerLayer {
     /// Guards by `breaker`.
     #[must_use]
     pub const fn new(breaker: Breaker) -> Self {
-        Self {
-            breaker,
-            classify: Errors,
-            until: PhantomData,
-        }
+        Self::build(breaker, Errors)
     }
 }
 
-impl<C, U> BreakerLayer<C, U> {
-    /// The same, where `classify` says what a result says: a [`Classify`](crate::Classify).
+impl<K, F> BreakerLayer<Errors, Head, ByKey<K, F>> {
+    /// Guards each request by the breaker of its key, such as the host that it goes to: a function
+    /// `Fn(&Req) -> K`.
+    ///
+    /// ```
+    /// use http::Request;
+    /// use pm_resilience::breaker::{BreakerLayer, BreakerSettings, KeyedBreakers};
+    /// # let hundred = std::num::NonZeroUsize::new(100).unwrap();
+    ///
+    /// let hosts = KeyedBreakers::new("hosts", BreakerSettings::new(), hundred)?;
+    /// let layer = BreakerLayer::keyed(hosts, |request: &Request<String>| {
+    ///     request.uri().host().unwrap_or_default().to_owned()
+    /// });
+    /// # Ok::<(), pm_core::reload::InvalidSetting>(())
+    /// ```
     #[must_use]
-    pub fn with_classifier<D: Clone>(self, classify: D) -> BreakerLayer<D, U> {
-        BreakerLayer {
-            breaker: self.breaker,
+    pub fn keyed(breakers: KeyedBreakers<K>, key_of: F) -> Self {
+        Self::build(ByKey::new(breakers, key_of), Errors)
+    }
+}
+
+impl<C, U, B> BreakerLayer<C, U, B> {
+    const fn build(breaker: B, classify: C) -> Self {
+        Self {
+            breaker,
             classify,
             until: PhantomData,
         }
+    }
+
+    /// The same, where `classify` says what a result says: a [`Classify`](crate::Classify).
+    #[must_use]
+    pub fn with_classifier<D: Clone>(self, classify: D) -> BreakerLayer<D, U, B> {
+        BreakerLayer::build(self.breaker, classify)
     }
 
     /// The same for HTTP, where a call lasts until the body of its response has [ended](BodyEnd): a
     /// body that fails behind a good head is a failure. The classifier has to be a
     /// [`ClassifyStream`](crate::classify::ClassifyStream), such as [`Http`](crate::classify::Http).
     #[must_use]
-    pub fn until_body_end(self) -> BreakerLayer<C, BodyEnd> {
-        BreakerLayer {
-            breaker: self.breaker,
-            classify: self.classify,
-            until: PhantomData,
-        }
+    pub fn until_body_end(self) -> BreakerLayer<C, BodyEnd, B> {
+        BreakerLayer::build(self.breaker, self.classify)
     }
 }
 
-impl<S, C: Clone, U> Layer<S> for BreakerLayer<C, U> {
-    type Service = BreakerService<S, C, U>;
+impl<S, C: Clone, U, B: Clone> Layer<S> for BreakerLayer<C, U, B> {
+    type Service = BreakerService<S, C, U, B>;
 
-    fn layer(&self, inner: S) -> BreakerService<S, C, U> {
+    fn layer(&self, inner: S) -> BreakerService<S, C, U, B> {
         BreakerService::new(inner, self.breaker.clone(), self.classify.clone())
     }
 }
 
-impl<C: Clone, U> Clone for BreakerLayer<C, U> {
+impl<C: Clone, U, B: Clone> Clone for BreakerLayer<C, U, B> {
     fn clone(&self) -> Self {
-        Self {
-            breaker: self.breaker.clone(),
-            classify: self.classify.clone(),
-            until: PhantomData,
-        }
+        Self::build(self.breaker.clone(), self.classify.clone())
     }
 }
 
-impl<C, U> fmt::Debug for BreakerLayer<C, U> {
+impl<C, U, B: fmt::Debug> fmt::Debug for BreakerLayer<C, U, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BreakerLayer")
             .field("breaker", &self.breaker)

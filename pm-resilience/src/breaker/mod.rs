@@ -5,8 +5,8 @@
 //! After a while it is half open: one call is let in as a probe, and what comes of it closes the
 //! breaker or opens it again. What decides that is in [`BreakerSettings`].
 //!
-//! Three ways to use it: as a handle ([`Breaker::try_acquire`]), as a layer ([`BreakerLayer`]), or a
-//! breaker for each of many keys ([`KeyedBreakers`]).
+//! Two ways to use it, as a handle ([`Breaker::try_acquire`]) and as a layer ([`BreakerLayer`]); both also
+//! with a breaker for each of many keys ([`KeyedBreakers`], [`BreakerLayer::keyed`]).
 //!
 //! **Late results.** A result counts only if the breaker has not changed since its call was let in:
 //! a call that began before the breaker opened does not decide for the probe.
@@ -28,6 +28,7 @@
 //! slow opens the breaker again.
 
 mod armed;
+mod breaker_of;
 mod changes;
 mod circuit;
 mod future;
@@ -48,6 +49,7 @@ mod until;
 mod window;
 mod word;
 
+pub use self::breaker_of::{BreakerOf, ByKey};
 pub use self::changes::Changes;
 pub use self::future::ResponseFuture;
 pub use self::handle::Breaker;

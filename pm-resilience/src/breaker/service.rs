@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use super::{Breaker, Head, ResponseFuture, Until};
+use super::{Breaker, BreakerOf, Head, Permit, ResponseFuture, Until};
 use crate::Error;
 use crate::classify::Errors;
 use crate::oneshot::Oneshot;
@@ -14,15 +14,15 @@ use crate::oneshot::Oneshot;
 /// It is always ready, and decides when it is called. The inner service is cloned for each call that
 /// is let in, and its readiness is awaited within the call: an error of it is a result like any
 /// other. A call that is rejected touches nothing of it.
-pub struct BreakerService<S, C = Errors, U = Head> {
+pub struct BreakerService<S, C = Errors, U = Head, B = Breaker> {
     inner: S,
-    breaker: Breaker,
+    breaker: B,
     classify: C,
     until: PhantomData<fn() -> U>,
 }
 
-impl<S, C, U> BreakerService<S, C, U> {
-    pub(super) const fn new(inner: S, breaker: Breaker, classify: C) -> Self {
+impl<S, C, U, B> BreakerService<S, C, U, B> {
+    pub(super) const fn new(inner: S, breaker: B, classify: C) -> Self {
         Self {
             inner,
             breaker,
@@ -31,8 +31,8 @@ impl<S, C, U> BreakerService<S, C, U> {
         }
     }
 
-    /// The breaker.
-    pub const fn breaker(&self) -> &Breaker {
+    /// What tells which breaker guards a request: the breaker, if it is the same for all.
+    pub const fn breaker(&self) -> &B {
         &self.breaker
     }
 
@@ -52,10 +52,11 @@ impl<S, C, U> BreakerService<S, C, U> {
     }
 }
 
-impl<S, Req, C, U> Service<Req> for BreakerService<S, C, U>
+impl<S, Req, C, U, B> Service<Req> for BreakerService<S, C, U, B>
 where
     S: Service<Req> + Clone,
     C: Clone,
+    B: BreakerOf<Req>,
     U: Until<C, S::Response, S::Error, Breaker>,
 {
     type Response = U::Response;
@@ -67,7 +68,7 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        match self.breaker.try_acquire_owned() {
+        match Permit::try_acquire(self.breaker.breaker_of(&request)) {
             Ok(permit) => {
                 let call = Oneshot::new(self.inner.clone(), request);
                 ResponseFuture::admitted(call, permit, self.classify.clone())
@@ -77,14 +78,14 @@ where
     }
 }
 
-impl<S: Clone, C: Clone, U> Clone for BreakerService<S, C, U> {
+impl<S: Clone, C: Clone, U, B: Clone> Clone for BreakerService<S, C, U, B> {
     fn clone(&self) -> Self {
         let (inner, classify) = (self.inner.clone(), self.classify.clone());
         Self::new(inner, self.breaker.clone(), classify)
     }
 }
 
-impl<S: fmt::Debug, C, U> fmt::Debug for BreakerService<S, C, U> {
+impl<S: fmt::Debug, C, U, B: fmt::Debug> fmt::Debug for BreakerService<S, C, U, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BreakerService")
             .field("inner", &self.inner)

@@ -72,6 +72,7 @@ pub struct BreakerSettings {
     derive(serde::Serialize, serde::Deserialize),
     serde(deny_unknown_fields)
 )]
+#[non_exhaustive]
 pub struct SlowCalls {
     /// The share of the window, above 0 and at most 1.
     pub rate: f64,

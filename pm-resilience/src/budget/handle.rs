@@ -46,7 +46,7 @@ impl Budget {
 
     /// A budget of its own with so many retries each second on top, at most 1,000.
     #[must_use]
-    pub fn floor_per_second(self, retries: u32) -> Self {
+    pub fn with_floor_per_second(self, retries: u32) -> Self {
         let settings = BudgetSettings {
             floor_per_second: retries.min(BudgetSettings::MOST),
             ..self.settings()

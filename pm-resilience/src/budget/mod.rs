@@ -8,7 +8,7 @@
 //! use pm_core::Clock;
 //! use pm_resilience::Budget;
 //!
-//! let budget = Budget::percent(20).floor_per_second(1).with_clock(Clock::manual().0);
+//! let budget = Budget::percent(20).with_floor_per_second(1).with_clock(Clock::manual().0);
 //! for _ in 0..10 {
 //!     budget.deposit();
 //! }

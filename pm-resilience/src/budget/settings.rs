@@ -43,21 +43,21 @@ impl BudgetSettings {
 
     /// The same, with so many retries per 100 calls.
     #[must_use]
-    pub const fn percent(mut self, percent: u32) -> Self {
+    pub const fn with_percent(mut self, percent: u32) -> Self {
         self.percent = percent;
         self
     }
 
     /// The same, with so many retries each second on top.
     #[must_use]
-    pub const fn floor_per_second(mut self, retries: u32) -> Self {
+    pub const fn with_floor_per_second(mut self, retries: u32) -> Self {
         self.floor_per_second = retries;
         self
     }
 
     /// The same, with so many retries that may be saved up.
     #[must_use]
-    pub const fn reserve(mut self, retries: u32) -> Self {
+    pub const fn with_reserve(mut self, retries: u32) -> Self {
         self.reserve = retries;
         self
     }

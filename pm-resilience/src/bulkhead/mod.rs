@@ -7,7 +7,7 @@
 //! use std::num::NonZeroU32;
 //! use pm_resilience::bulkhead::{Bulkhead, BulkheadSettings};
 //!
-//! let two = BulkheadSettings { max: NonZeroU32::new(2).unwrap(), ..Default::default() };
+//! let two = BulkheadSettings::new().with_max(NonZeroU32::new(2).unwrap());
 //! let reports = Bulkhead::new("reports", two);
 //! let (first, second) = (reports.try_acquire()?, reports.try_acquire()?);
 //! assert_eq!(reports.try_acquire().unwrap_err().to_string(),

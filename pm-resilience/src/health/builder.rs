@@ -64,7 +64,8 @@ impl HealthBuilder {
             {
                 return Err(InvalidSetting::new(named(), "there are two of it"));
             }
-            check.settings.check(&check.name)?;
+            let checked = check.settings.check();
+            checked.map_err(|error| error.within(&check.name))?;
         }
         Ok(Health::new(self))
     }

@@ -159,7 +159,7 @@ impl Health {
     ///
     /// If there is no such dependency, or a time is zero; nothing is changed then.
     pub fn reload(&self, name: &str, settings: CheckSettings) -> Result<(), InvalidSetting> {
-        settings.check(name)?;
+        settings.check().map_err(|error| error.within(name))?;
         let checked = self.0.checks.iter().find(|checked| checked.name == name);
         let unknown = || InvalidSetting::new(name.to_owned(), "there is no such dependency");
         checked

@@ -18,14 +18,15 @@ pub enum Weight {
     Degraded,
 }
 
-/// When a dependency is checked, and when it is up or down. Plain data; with the feature `serde`,
-/// times are written like `250ms` or `5s`.
+/// When a dependency is checked, and when it is up or down. Plain data; what is not valid is refused
+/// where it is used. With the feature `serde`, times are written like `250ms` or `5s`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
     serde(default, deny_unknown_fields)
 )]
+#[non_exhaustive]
 pub struct CheckSettings {
     /// The pause between the end of a check and the next one. 5 s by default.
     #[cfg_attr(feature = "serde", serde(with = "pm_core::duration"))]
@@ -40,13 +41,49 @@ pub struct CheckSettings {
 }
 
 impl CheckSettings {
-    pub(super) fn check(&self, name: &str) -> Result<(), InvalidSetting> {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same, with this pause between checks.
+    #[must_use]
+    pub const fn with_every(mut self, pause: Duration) -> Self {
+        self.every = pause;
+        self
+    }
+
+    /// The same, where a check may take so long.
+    #[must_use]
+    pub const fn with_timeout(mut self, time: Duration) -> Self {
+        self.timeout = time;
+        self
+    }
+
+    /// The same, down after so many that failed.
+    #[must_use]
+    pub const fn with_failures(mut self, checks: NonZeroU32) -> Self {
+        self.failures = checks;
+        self
+    }
+
+    /// The same, up after so many that passed.
+    #[must_use]
+    pub const fn with_successes(mut self, checks: NonZeroU32) -> Self {
+        self.successes = checks;
+        self
+    }
+
+    /// Whether all of it is valid.
+    ///
+    /// # Errors
+    ///
+    /// The first field that is not, and what it should be.
+    pub fn check(&self) -> Result<(), InvalidSetting> {
         for (field, time) in [("every", self.every), ("timeout", self.timeout)] {
             if time.is_zero() {
-                return Err(InvalidSetting::new(
-                    format!("{name}.{field}"),
-                    "it has to be longer than nothing",
-                ));
+                return Err(InvalidSetting::new(field, "longer than nothing"));
             }
         }
         Ok(())

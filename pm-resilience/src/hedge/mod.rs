@@ -12,7 +12,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let settings = HedgeSettings::after(Duration::from_millis(20));
-//! let hedge = Hedge::new("search", settings, Budget::percent(5).floor_per_second(1))?;
+//! let hedge = Hedge::new("search", settings, Budget::percent(5).with_floor_per_second(1))?;
 //!
 //! let mut calls = 0;
 //! let answer: Result<u32, &str> = hedge

@@ -28,10 +28,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! For a server: [`LimitAdmissionLayer`](crate::admission::LimitAdmissionLayer), and with priorities
+//! [`LimitLayer`] is for outgoing calls: rejections are errors, and a permit is freed when the response is
+//! ready. [`LimitAdmissionLayer`](crate::admission::LimitAdmissionLayer) is for a server: rejections are
+//! answers, and a permit is freed when the body of the response has ended. Both with priorities:
 //! [`shed`](crate::shed).
 
 mod estimate;
+mod future;
+mod layer;
 #[allow(
     clippy::module_inception,
     reason = "the noun that the folder is named after"
@@ -40,10 +44,16 @@ mod limit;
 #[cfg(all(test, pm_loom))]
 mod loom_tests;
 mod permit;
+mod permits;
 mod probe;
+mod service;
 mod settings;
 mod window;
 
+pub use self::future::ResponseFuture;
+pub use self::layer::LimitLayer;
 pub use self::limit::Limit;
 pub use self::permit::Permit;
+pub use self::permits::Permits;
+pub use self::service::LimitService;
 pub use self::settings::{LimitSettings, Rule};

@@ -5,13 +5,15 @@ use pm_core::reload::InvalidSetting;
 const LONGEST: Duration = Duration::from_secs(86_400);
 const TIME: &str = "longer than nothing, and at most a day";
 
-/// How a limit finds out. Plain data; with the feature `serde`, times are written like `250ms`.
+/// How a limit finds out. Plain data; what is not valid is refused where it is used. With the feature
+/// `serde`, times are written like `250ms`.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
     serde(default, deny_unknown_fields)
 )]
+#[non_exhaustive]
 pub struct LimitSettings {
     /// What it starts with. 20 by default.
     pub initial: u32,
@@ -65,7 +67,74 @@ pub enum Rule {
 }
 
 impl LimitSettings {
-    pub(crate) fn check(&self) -> Result<(), InvalidSetting> {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same, starting with this limit.
+    #[must_use]
+    pub const fn with_initial(mut self, limit: u32) -> Self {
+        self.initial = limit;
+        self
+    }
+
+    /// The same, which never falls below this.
+    #[must_use]
+    pub const fn with_min(mut self, limit: u32) -> Self {
+        self.min = limit;
+        self
+    }
+
+    /// The same, which never rises above this.
+    #[must_use]
+    pub const fn with_max(mut self, limit: u32) -> Self {
+        self.max = limit;
+        self
+    }
+
+    /// The same, moving by this rule.
+    #[must_use]
+    pub const fn with_rule(mut self, rule: Rule) -> Self {
+        self.rule = rule;
+        self
+    }
+
+    /// The same, watching for so long before it moves.
+    #[must_use]
+    pub const fn with_window(mut self, window: Duration) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// The same, watching so many calls before it moves.
+    #[must_use]
+    pub const fn with_samples(mut self, calls: u32) -> Self {
+        self.samples = calls;
+        self
+    }
+
+    /// The same, where the gradient multiplies it by no less in one window.
+    #[must_use]
+    pub const fn with_steepest(mut self, share: f64) -> Self {
+        self.steepest = share;
+        self
+    }
+
+    /// The same, where a call that is given up after this time is lost.
+    #[must_use]
+    pub const fn with_lost_after(mut self, time: Duration) -> Self {
+        self.lost_after = time;
+        self
+    }
+
+    /// Whether all of it is valid.
+    ///
+    /// # Errors
+    ///
+    /// The first field that is not, and what it should be.
+    pub fn check(&self) -> Result<(), InvalidSetting> {
         let invalid =
             |field: &'static str, reason: &'static str| Err(InvalidSetting::new(field, reason));
         let share = |share: f64| share > 0.0 && share < 1.0;
@@ -161,27 +230,14 @@ mod tests {
         };
         let settings = |time| {
             let settings = LimitSettings::default();
-            let with_rule = |rule| LimitSettings {
-                rule,
-                ..settings.clone()
-            };
+            let with_rule = |rule| settings.clone().with_rule(rule);
             [
                 ("rule.probe_every", with_rule(gradient(time))),
                 ("rule.slow", with_rule(Rule::aimd(time))),
-                (
-                    "lost_after",
-                    LimitSettings {
-                        lost_after: time,
-                        ..settings.clone()
-                    },
-                ),
+                ("lost_after", settings.clone().with_lost_after(time)),
                 (
                     "window",
-                    LimitSettings {
-                        window: time,
-                        rule: gradient(time),
-                        ..settings.clone()
-                    },
+                    settings.clone().with_window(time).with_rule(gradient(time)),
                 ),
             ]
         };

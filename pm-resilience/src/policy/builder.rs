@@ -4,7 +4,6 @@ use pm_core::Clock;
 use pm_core::reload::InvalidSetting;
 
 use super::hold::Parts;
-use super::settings::within;
 use super::{Policy, PolicySettings};
 use crate::breaker::Mode;
 use crate::classify::Errors;
@@ -140,8 +139,10 @@ impl<C> PolicyBuilder<C> {
         let breaker = settings
             .breaker
             .unwrap_or_else(|| BreakerSettings::new().with_mode(Mode::Disabled));
-        let breaker = Breaker::new(name.clone(), breaker).map_err(within("breaker"))?;
-        let timeout = Timeout::new(name.clone(), timeouts).map_err(within("timeouts"))?;
+        let breaker =
+            Breaker::new(name.clone(), breaker).map_err(|error| error.within("breaker"))?;
+        let timeout =
+            Timeout::new(name.clone(), timeouts).map_err(|error| error.within("timeouts"))?;
 
         let limit = match (settings.limit, &settings.shed) {
             (None, Some(_)) => Some(LimitSettings::default()),
@@ -150,24 +151,24 @@ impl<C> PolicyBuilder<C> {
         let limit = limit
             .map(|settings| Limit::new(name.clone(), settings))
             .transpose()
-            .map_err(within("limit"))?
+            .map_err(|error| error.within("limit"))?
             .map(|limit| limit.with_clock(clock.clone()));
         let shed = limit
             .clone()
             .zip(settings.shed)
             .map(|(limit, settings)| Shed::new(limit, settings))
             .transpose()
-            .map_err(within("shed"))?;
+            .map_err(|error| error.within("shed"))?;
 
         let budget = self.budget.unwrap_or_else(|| {
-            let default = Budget::percent(20).floor_per_second(10);
+            let default = Budget::percent(20).with_floor_per_second(10);
             default.with_clock(clock.clone())
         });
         let retry = settings
             .retry
             .map(|settings| Retry::new(name.clone(), settings, budget))
             .transpose()
-            .map_err(within("retry"))?;
+            .map_err(|error| error.within("retry"))?;
         let bulkhead = settings
             .bulkhead
             .map(|settings| Bulkhead::new(name.clone(), settings));
@@ -175,7 +176,7 @@ impl<C> PolicyBuilder<C> {
             .slow_log
             .map(|settings| SlowLog::new(name.clone(), settings))
             .transpose()
-            .map_err(within("slow_log"))?;
+            .map_err(|error| error.within("slow_log"))?;
 
         let timeout = timeout.with_clock(clock.clone());
         Ok(Policy::new(Parts {

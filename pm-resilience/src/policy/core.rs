@@ -239,7 +239,7 @@ where
             let took = moment.now().saturating_duration_since(began);
             let operation = Operation::new(task.operation, task.class, took);
             let breaker = parts.breaker.state();
-            log.note(&operation.attempt(*this.attempt).breaker(breaker));
+            log.note(&operation.with_attempt(*this.attempt).with_breaker(breaker));
         }
         Poll::Ready(result)
     }

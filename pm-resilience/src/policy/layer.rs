@@ -9,16 +9,13 @@ use super::hold::{Owned, Parts};
 use crate::ByMethod;
 use crate::breaker::{BodyEnd, Head};
 
-/// In a request's extensions: what the slow log calls it. Without it, it is `http`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct OperationName(pub &'static str);
-
 /// Guards an HTTP client by a [`Policy`](super::Policy). Made by
 /// [`Policy::layer`](super::Policy::layer).
 ///
 /// What is retried, and how its body is kept, is as for [`RetryLayer`](crate::RetryLayer). A request
 /// under a [`Deadline`](crate::Deadline) tells how long its attempt has, in the
-/// [header](crate::deadline#headers). The state is the policy's, however often it is applied.
+/// [header](crate::deadline#headers). The slow log calls it by the
+/// [`OperationName`](crate::slow_log::OperationName) in its extensions. The state is the policy's, however often it is applied.
 pub struct PolicyLayer<C, K = ByMethod, U = Head> {
     parts: Arc<Parts<C>>,
     class_of: K,

@@ -9,9 +9,9 @@
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let ms = Duration::from_millis;
 //! let db = Policy::named("postgres")
-//!     .timeouts(Timeouts::new().read(ms(800)).write(ms(2_000)))
+//!     .timeouts(Timeouts::new().with_read(ms(800)).with_write(ms(2_000)))
 //!     .breaker(BreakerSettings::new())
-//!     .retry(RetrySettings::exponential(ms(50), ms(1_000)).attempts(3))
+//!     .retry(RetrySettings::exponential(ms(50), ms(1_000)).with_attempts(3))
 //!     .slow_log(ms(100))
 //!     // That somebody is not there is an answer of a database that works.
 //!     .classify(classify::errors(|error: &UserError| match error {
@@ -72,7 +72,7 @@ pub use self::builder::PolicyBuilder;
 pub use self::call::{Call, Read};
 pub use self::handle::Policy;
 pub use self::hold::Owned;
-pub use self::layer::{OperationName, PolicyLayer};
+pub use self::layer::PolicyLayer;
 pub use self::service::{PolicyService, ResponseFuture};
 pub use self::settings::PolicySettings;
 pub use self::stale::{OrStale, Served};

@@ -12,12 +12,12 @@ use pin_project_lite::pin_project;
 use pm_core::clock::Sleep;
 use tower_service::Service;
 
-use super::OperationName;
 use super::core::{Guarded, Task, earlier};
 use super::hold::{Hold, Owned};
 use crate::breaker::{Head, Until};
 use crate::oneshot::Oneshot;
 use crate::retry::{ReplayBody, Source};
+use crate::slow_log::{ByExtension, OperationName, OperationOf};
 use crate::{ByMethod, ClassOf, Deadline, Error, TimedOut, deadline};
 
 /// What [`PolicyLayer`](super::PolicyLayer) builds.
@@ -57,8 +57,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let OperationName(operation) =
-            *(request.extensions().get()).unwrap_or(&OperationName("http"));
+        let OperationName(operation) = ByExtension.operation_of(&request);
         let class = self.class_of.class_of(&request);
         let deadline = Deadline::of(request.extensions());
         ResponseFuture {

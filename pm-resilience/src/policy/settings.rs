@@ -52,13 +52,7 @@ fn check<S>(
     settings: Option<&S>,
     check: fn(&S) -> Result<(), InvalidSetting>,
 ) -> Result<(), InvalidSetting> {
-    settings.map_or(Ok(()), check).map_err(within(part))
-}
-
-/// Names the part that a field belongs to.
-pub(super) fn within(part: &'static str) -> impl Fn(InvalidSetting) -> InvalidSetting {
-    move |error| {
-        let field = format!("{part}.{}", error.field());
-        InvalidSetting::new(field, error.reason().to_owned())
-    }
+    settings
+        .map_or(Ok(()), check)
+        .map_err(|error| error.within(part))
 }

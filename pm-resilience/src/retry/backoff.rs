@@ -39,7 +39,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn settings(jitter: Jitter) -> RetrySettings {
-        RetrySettings::exponential(50 * MS, 1_000 * MS).jitter(jitter)
+        RetrySettings::exponential(50 * MS, 1_000 * MS).with_jitter(jitter)
     }
 
     #[test]

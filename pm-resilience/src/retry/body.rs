@@ -1,6 +1,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -9,6 +10,10 @@ use pin_project_lite::pin_project;
 
 /// How large the body of a request may be to be kept for a retry, in bytes.
 pub const BUFFERED_AT_MOST: usize = 64 * 1024;
+
+/// How long the body of a request may take to come, to be kept for a retry by a
+/// [`RetryLayer`](super::RetryLayer).
+pub const BUFFERED_WITHIN: Duration = Duration::from_secs(5);
 
 /// A whole body that was kept.
 #[derive(Clone, Debug, Default)]
@@ -131,7 +136,6 @@ pub(super) struct Keeping<B> {
     body: Option<B>,
     read: Vec<Bytes>,
     size: usize,
-    trailers: Option<HeaderMap>,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Keeping<B> {
@@ -145,7 +149,6 @@ impl<B: Body<Data = Bytes> + Unpin> Keeping<B> {
             body: Some(body),
             read: Vec::new(),
             size: 0,
-            trailers: None,
         })
     }
 
@@ -154,11 +157,7 @@ impl<B: Body<Data = Bytes> + Unpin> Keeping<B> {
         let error = loop {
             let body = self.body.as_mut().expect("not done");
             match ready!(Pin::new(body).poll_frame(cx)) {
-                None => {
-                    let trailers = self.trailers.take();
-                    let data = join(&mut self.read, self.size);
-                    return Poll::Ready(Ok(Kept { data, trailers }));
-                }
+                None => return Poll::Ready(Ok(self.kept(None))),
                 Some(Err(error)) => break Some(error),
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
@@ -172,19 +171,34 @@ impl<B: Body<Data = Bytes> + Unpin> Keeping<B> {
                             break None;
                         }
                     }
-                    Err(frame) => self.trailers = frame.into_trailers().ok(),
+                    // Nothing comes behind trailers.
+                    Err(frame) => {
+                        if let Ok(trailers) = frame.into_trailers() {
+                            return Poll::Ready(Ok(self.kept(Some(trailers))));
+                        }
+                    }
                 },
             }
         };
+        Poll::Ready(Err(self.pass_on(error)))
+    }
+
+    fn kept(&mut self, trailers: Option<HeaderMap>) -> Kept {
+        let data = join(&mut self.read, self.size);
+        Kept { data, trailers }
+    }
+
+    /// What can be sent once: what was read, how that ended if it has, and what is still to come.
+    pub(super) fn pass_on(&mut self, error: Option<B::Error>) -> ReplayBody<B> {
         let rest = self.body.take().expect("not done");
         let begun = join(&mut self.read, self.size);
-        Poll::Ready(Err(ReplayBody {
+        ReplayBody {
             kind: Kind::Passing {
                 begun: Some(begun).filter(|begun| !begun.is_empty()),
                 error,
                 rest,
             },
-        }))
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use pm_core::clock::Sleep;
 use tower_service::Service;
 
-use super::{ReplayBody, Retry, Source};
+use super::{BUFFERED_WITHIN, ReplayBody, Retry, Source};
 use crate::oneshot::Oneshot;
 use crate::{Classify, Deadline};
 
@@ -36,7 +36,10 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F> {
-        Keeping,
+        Keeping {
+            #[pin]
+            timer: Option<Sleep>,
+        },
         Calling { #[pin] inner: F },
         Waiting { #[pin] sleep: Sleep },
     }
@@ -55,7 +58,7 @@ where
             retry,
             classify,
             attempt: 0,
-            state: State::Keeping,
+            state: State::Keeping { timer: None },
         }
     }
 }
@@ -72,7 +75,20 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProj::Keeping => ready!(this.source.poll_kept(cx)),
+                StateProj::Keeping { mut timer } => {
+                    if this.source.poll_kept(cx).is_pending() {
+                        if timer.is_none() {
+                            let clock = this.retry.clock();
+                            let end = clock.now() + BUFFERED_WITHIN;
+                            let until = this
+                                .deadline
+                                .map_or(end, |deadline| deadline.moment().min(end));
+                            timer.set(Some(clock.sleep_until(until)));
+                        }
+                        ready!(timer.as_pin_mut().expect("made above").poll(cx));
+                        this.source.pass_on();
+                    }
+                }
                 StateProj::Waiting { sleep } => ready!(sleep.poll(cx)),
                 StateProj::Calling { inner } => {
                     let result = ready!(inner.poll(cx));

@@ -11,8 +11,9 @@ pub struct Idempotent;
 ///
 /// Only a request that may be repeated: its method is idempotent (RFC 9110 §9.2.2), or it is marked
 /// as [`Idempotent`]. Its body is kept for that, up to
-/// [64 KiB](super::BUFFERED_AT_MOST), before it is sent; a request whose body is larger, or does not
-/// say how large it is, is sent once and as it comes.
+/// [64 KiB](super::BUFFERED_AT_MOST), before it is sent. A request whose body is larger, does not say
+/// how large it is, or takes longer than [5 s](super::BUFFERED_WITHIN) to come, or than its
+/// [`Deadline`](crate::Deadline), is sent once and as it comes.
 ///
 /// The result of the last attempt is the answer, errors as they are. Around layers that reject, such
 /// as a breaker's, classify with [`Guarded`](crate::classify::Guarded).

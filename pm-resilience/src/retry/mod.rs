@@ -12,8 +12,8 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let settings = RetrySettings::exponential(Duration::from_millis(1), Duration::from_secs(1));
-//! let budget = Budget::percent(20).floor_per_second(10);
-//! let retry = Retry::new("orders", settings.attempts(3), budget)?;
+//! let budget = Budget::percent(20).with_floor_per_second(10);
+//! let retry = Retry::new("orders", settings.with_attempts(3), budget)?;
 //!
 //! let mut calls = 0;
 //! let answer: Result<u32, &str> = retry
@@ -39,7 +39,7 @@ mod service;
 mod settings;
 mod source;
 
-pub use self::body::{BUFFERED_AT_MOST, ReplayBody};
+pub use self::body::{BUFFERED_AT_MOST, BUFFERED_WITHIN, ReplayBody};
 pub use self::future::ResponseFuture;
 pub use self::handle::{GivenUp, Retry};
 pub use self::layer::{Idempotent, RetryLayer};

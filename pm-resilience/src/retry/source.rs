@@ -60,6 +60,16 @@ where
         Poll::Ready(())
     }
 
+    /// Keeps the body no longer, if it is not kept by now: it is sent once, as it comes.
+    pub(crate) fn pass_on(&mut self) {
+        self.request = match mem::replace(&mut self.request, Origin::Spent) {
+            Origin::Keeping(parts, mut keeping) => {
+                Origin::Once(Request::from_parts(parts, keeping.pass_on(None)))
+            }
+            other => other,
+        };
+    }
+
     /// Whether there can be an attempt behind this one.
     pub(crate) const fn is_kept(&self) -> bool {
         matches!(self.request, Origin::Kept(..))

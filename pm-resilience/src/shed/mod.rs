@@ -10,7 +10,7 @@
 //! use pm_resilience::limit::{Limit, LimitSettings};
 //! use pm_resilience::shed::{Shed, ShedSettings};
 //!
-//! let limit = Limit::new("api", LimitSettings { initial: 10, ..Default::default() })?;
+//! let limit = Limit::new("api", LimitSettings::new().with_initial(10))?;
 //! let shed = Shed::new(limit, ShedSettings::default())?;
 //! let normal: Vec<_> = (0..10).map_while(|_| shed.try_acquire(Priority::Normal).ok()).collect();
 //! assert_eq!(normal.len(), 8);
@@ -19,8 +19,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! For a server: [`ShedAdmissionLayer`](crate::admission::ShedAdmissionLayer), which finds the priority in the extensions
-//! of a request.
+//! [`ShedLayer`] is for outgoing calls and [`ShedAdmissionLayer`](crate::admission::ShedAdmissionLayer) for a
+//! server. Both find the priority in the extensions of a request.
 
 mod settings;
 #[allow(
@@ -31,3 +31,9 @@ mod shed;
 
 pub use self::settings::ShedSettings;
 pub use self::shed::Shed;
+
+use crate::classify::Errors;
+use crate::limit::LimitLayer;
+
+/// Makes outgoing HTTP requests only with a permit for their [`Priority`](crate::Priority).
+pub type ShedLayer<C = Errors> = LimitLayer<Shed, C>;

@@ -2,13 +2,15 @@ use pm_core::reload::InvalidSetting;
 
 use crate::Priority;
 
-/// Up to which share of the limit each priority is let in. Plain data.
+/// Up to which share of the limit each priority is let in. Plain data; what is not valid is refused
+/// where it is used.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
     serde(default, deny_unknown_fields)
 )]
+#[non_exhaustive]
 pub struct ShedSettings {
     /// 0.6 by default.
     pub low: f64,
@@ -21,6 +23,24 @@ pub struct ShedSettings {
 }
 
 impl ShedSettings {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same, where this priority is let in up to this share.
+    #[must_use]
+    pub const fn with_share(mut self, priority: Priority, share: f64) -> Self {
+        match priority {
+            Priority::Low => self.low = share,
+            Priority::Normal => self.normal = share,
+            Priority::High => self.high = share,
+            Priority::Critical => self.critical = share,
+        }
+        self
+    }
+
     pub(super) const fn share(&self, priority: Priority) -> f64 {
         match priority {
             Priority::Low => self.low,
@@ -30,7 +50,13 @@ impl ShedSettings {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), InvalidSetting> {
+    /// Whether all of it is valid: each share above 0 and at most 1, and none smaller than that of what
+    /// matters less.
+    ///
+    /// # Errors
+    ///
+    /// The first field that is not, and what it should be.
+    pub fn check(&self) -> Result<(), InvalidSetting> {
         let mut below = 0.0;
         for priority in Priority::ALL {
             let share = self.share(priority);

@@ -9,7 +9,7 @@ use pm_core::reload::InvalidSetting;
 use tokio::sync::Notify;
 
 use super::tallies::Tallies;
-use super::{Guard, Kind, Phase, Reached, ShutdownSettings, Socket, Tracked};
+use super::{DrainLayer, Guard, Kind, Phase, Reached, ShutdownSettings, Socket, Tracked};
 
 /// How far a process is on its way down, for everybody who has to know: a handle, cheap to clone.
 ///
@@ -39,7 +39,7 @@ struct Terms {
 
 impl Drain {
     pub(super) fn new(settings: ShutdownSettings) -> Result<Self, InvalidSetting> {
-        settings.check(Duration::ZERO)?;
+        settings.check()?;
         Ok(Self(Arc::new(Shared {
             phase: AtomicU8::new(Phase::Serving as u8),
             changed: Arc::default(),
@@ -99,6 +99,13 @@ impl Drain {
         Guard::new(self.clone(), kind)
     }
 
+    /// The layer of a server, whose requests are under way until the bodies of their responses have
+    /// ended.
+    #[must_use]
+    pub fn layer(&self) -> DrainLayer {
+        DrainLayer::new(self.clone())
+    }
+
     /// The future, waited for while draining and dropped when it is aborted: its output is then
     /// [`Cut`](super::Cut).
     ///
@@ -127,7 +134,7 @@ impl Drain {
     /// nothing is changed then.
     pub fn reload(&self, settings: ShutdownSettings) -> Result<(), InvalidSetting> {
         self.terms(|terms| {
-            settings.check(terms.promised)?;
+            settings.check_promise(terms.promised)?;
             terms.settings = settings;
             Ok(())
         })
@@ -143,7 +150,7 @@ impl Drain {
     pub(super) fn promise(&self, share: Duration) -> Result<(), InvalidSetting> {
         self.terms(|terms| {
             let promised = terms.promised.saturating_add(share);
-            terms.settings.check(promised)?;
+            terms.settings.check_promise(promised)?;
             terms.promised = promised;
             Ok(())
         })

@@ -26,7 +26,7 @@
 //! use pm_resilience::shutdown::{Kind, Phase, Shutdown, ShutdownSettings, Signal};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let settings = ShutdownSettings { delay: Duration::ZERO, ..Default::default() };
+//! let settings = ShutdownSettings::new().with_delay(Duration::ZERO);
 //! let mut shutdown = Shutdown::new(settings)?;
 //! shutdown.hook("database", Duration::from_secs(1), async { /* close it */ })?;
 //!
@@ -46,6 +46,7 @@
 
 mod drain;
 mod hook;
+mod layer;
 mod phase;
 mod reached;
 mod settings;
@@ -61,6 +62,7 @@ mod tallies;
 mod tracked;
 
 pub use self::drain::Drain;
+pub use self::layer::{DrainLayer, DrainService, ResponseFuture};
 pub use self::phase::Phase;
 pub use self::reached::Reached;
 pub use self::settings::ShutdownSettings;

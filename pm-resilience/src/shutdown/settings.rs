@@ -13,6 +13,7 @@ pub(super) const ABORT: Duration = Duration::from_millis(100);
     derive(serde::Serialize, serde::Deserialize),
     serde(default, deny_unknown_fields)
 )]
+#[non_exhaustive]
 pub struct ShutdownSettings {
     /// All that there is, from the signal to the end: as long as whoever sent the signal waits
     /// before it kills. 30 s by default, as Kubernetes does.
@@ -38,6 +39,54 @@ pub struct ShutdownSettings {
 }
 
 impl ShutdownSettings {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same, with so much in all.
+    #[must_use]
+    pub const fn with_budget(mut self, time: Duration) -> Self {
+        self.budget = time;
+        self
+    }
+
+    /// The same, which serves for so long when it is not ready any more.
+    #[must_use]
+    pub const fn with_delay(mut self, time: Duration) -> Self {
+        self.delay = time;
+        self
+    }
+
+    /// The same, where what is under way has so long to finish.
+    #[must_use]
+    pub const fn with_drain(mut self, time: Duration) -> Self {
+        self.drain = time;
+        self
+    }
+
+    /// The same, where what is asked to stop has so long to do so.
+    #[must_use]
+    pub const fn with_cancel(mut self, time: Duration) -> Self {
+        self.cancel = time;
+        self
+    }
+
+    /// The same, where all hooks have so long together.
+    #[must_use]
+    pub const fn with_close(mut self, time: Duration) -> Self {
+        self.close = time;
+        self
+    }
+
+    /// The same, where clients of sockets are told to come back within this.
+    #[must_use]
+    pub const fn with_come_back_within(mut self, time: Duration) -> Self {
+        self.come_back_within = time;
+        self
+    }
+
     /// How long it takes at most: all phases, and 100 ms for those who are dropped to be gone.
     #[must_use]
     pub fn longest(&self) -> Duration {
@@ -46,8 +95,12 @@ impl ShutdownSettings {
             .fold(self.delay, Duration::saturating_add)
     }
 
-    /// Whether it fits: all phases into the budget, and what hooks were promised into `close`.
-    pub(super) fn check(&self, promised: Duration) -> Result<(), InvalidSetting> {
+    /// Whether all phases fit into the budget.
+    ///
+    /// # Errors
+    ///
+    /// The field is `budget`; the reason says what there would have to be.
+    pub fn check(&self) -> Result<(), InvalidSetting> {
         let longest = self.longest();
         if longest > self.budget {
             let Self { budget, .. } = self;
@@ -59,6 +112,12 @@ impl ShutdownSettings {
                 ),
             ));
         }
+        Ok(())
+    }
+
+    /// Whether they do, and what hooks were promised fits into `close`.
+    pub(super) fn check_promise(&self, promised: Duration) -> Result<(), InvalidSetting> {
+        self.check()?;
         if promised > self.close {
             let Self { close, .. } = self;
             return Err(InvalidSetting::new(
@@ -90,24 +149,21 @@ mod tests {
     #[test]
     fn the_default_fits_into_thirty_seconds() {
         let settings = ShutdownSettings::default();
-        assert_eq!(settings.check(Duration::ZERO), Ok(()));
+        assert_eq!(settings.check(), Ok(()));
         assert!(settings.longest() <= Duration::from_secs(30));
     }
 
     #[test]
     fn phases_that_do_not_fit_name_the_budget() {
-        let settings = ShutdownSettings {
-            drain: Duration::MAX,
-            ..ShutdownSettings::default()
-        };
-        let refused = settings.check(Duration::ZERO).unwrap_err();
+        let settings = ShutdownSettings::new().with_drain(Duration::MAX);
+        let refused = settings.check().unwrap_err();
         assert_eq!(refused.field(), "budget");
     }
 
     #[test]
     fn more_than_there_is_for_hooks_is_refused() {
         let settings = ShutdownSettings::default();
-        let refused = settings.check(Duration::from_secs(6)).unwrap_err();
+        let refused = settings.check_promise(Duration::from_secs(6)).unwrap_err();
         assert_eq!(refused.field(), "close");
     }
 }

@@ -8,7 +8,7 @@ use pm_core::reload::InvalidSetting;
 use pm_core::{Clock, Context};
 
 use super::lines::Lines;
-use super::{Operation, Run, SlowLogSettings};
+use super::{Operation, Run, SlowLogLayer, SlowLogSettings};
 use crate::telemetry::SlowLogMetrics;
 use crate::{Class, breaker};
 
@@ -96,6 +96,13 @@ impl SlowLog {
     /// One that is dropped before its end is not told of.
     pub fn run<F: Future>(&self, operation: &'static str, class: Class, inner: F) -> Run<F> {
         Run::new(self.clone(), operation, class, inner)
+    }
+
+    /// The layer that tells of requests: `operation_of` says what they are called and `class_of` what kind
+    /// they are, of HTTP requests [`ByExtension`](super::ByExtension) and
+    /// [`ByMethod`](crate::ByMethod).
+    pub fn layer<O, K>(&self, operation_of: O, class_of: K) -> SlowLogLayer<O, K> {
+        SlowLogLayer::new(self.clone(), operation_of, class_of)
     }
 
     /// The settings as they are now.

@@ -28,14 +28,14 @@ impl Operation {
 
     /// The same, with so many attempts.
     #[must_use]
-    pub const fn attempt(mut self, attempt: u32) -> Self {
+    pub const fn with_attempt(mut self, attempt: u32) -> Self {
         self.attempt = attempt;
         self
     }
 
     /// The same, with a breaker in this state.
     #[must_use]
-    pub const fn breaker(mut self, state: State) -> Self {
+    pub const fn with_breaker(mut self, state: State) -> Self {
         self.breaker = Some(state);
         self
     }

@@ -28,7 +28,7 @@ impl SlowLogSettings {
 
     /// The same, with so many lines a second.
     #[must_use]
-    pub const fn lines_per_second(mut self, lines: u32) -> Self {
+    pub const fn with_lines_per_second(mut self, lines: u32) -> Self {
         self.lines_per_second = lines;
         self
     }

@@ -9,7 +9,7 @@
 //! use pm_resilience::{Class, Error, Timeout, Timeouts};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let settings = Timeouts::new().read(Duration::from_millis(800));
+//! let settings = Timeouts::new().with_read(Duration::from_millis(800));
 //! let timeout = Timeout::new("postgres", settings)?;
 //! let answer: Result<u32, Error<std::io::Error>> = timeout.run(Class::Read, async { Ok(7) }).await;
 //! assert_eq!(answer?, 7);

@@ -48,28 +48,28 @@ impl Timeouts {
 
     /// The same, with this time for reads.
     #[must_use]
-    pub fn read(mut self, time: Duration) -> Self {
+    pub fn with_read(mut self, time: Duration) -> Self {
         self.read = time;
         self
     }
 
     /// The same, with this time for writes.
     #[must_use]
-    pub fn write(mut self, time: Duration) -> Self {
+    pub fn with_write(mut self, time: Duration) -> Self {
         self.write = time;
         self
     }
 
     /// The same, with this time for batches.
     #[must_use]
-    pub fn batch(mut self, time: Duration) -> Self {
+    pub fn with_batch(mut self, time: Duration) -> Self {
         self.batch = time;
         self
     }
 
     /// The same, with this time for a class of your own.
     #[must_use]
-    pub fn custom(mut self, class: impl Into<Cow<'static, str>>, time: Duration) -> Self {
+    pub fn with_custom(mut self, class: impl Into<Cow<'static, str>>, time: Duration) -> Self {
         self.custom.insert(class.into(), time);
         self
     }

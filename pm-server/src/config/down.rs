@@ -37,21 +37,20 @@ impl Down {
             drain_delay: delay,
             shutdown_budget: budget,
         } = *self;
-        let settings = ShutdownSettings {
-            budget,
-            delay,
-            drain: Duration::ZERO,
-            cancel: budget / 10,
-            close: budget / 6,
-            come_back_within: COME_BACK_WITHIN,
-        };
+        let settings = ShutdownSettings::new()
+            .with_budget(budget)
+            .with_delay(delay)
+            .with_drain(Duration::ZERO)
+            .with_cancel(budget / 10)
+            .with_close(budget / 6)
+            .with_come_back_within(COME_BACK_WITHIN);
         let drain = budget.saturating_sub(settings.longest());
         if drain.is_zero() {
             let reason =
                 format!("{delay:?} leaves clients no time of the {budget:?} that there are");
             return Err(InvalidSetting::new("--drain-delay", reason));
         }
-        Ok(ShutdownSettings { drain, ..settings })
+        Ok(settings.with_drain(drain))
     }
 }
 

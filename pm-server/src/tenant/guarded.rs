@@ -72,9 +72,9 @@ fn policy(name: String, clock: &Clock) -> Policy<Say> {
     let seconds = Duration::from_secs;
     // A file that somebody else has locked is waited for less than any of these.
     let timeouts = Timeouts::new()
-        .read(seconds(8))
-        .write(seconds(10))
-        .batch(seconds(15));
+        .with_read(seconds(8))
+        .with_write(seconds(10))
+        .with_batch(seconds(15));
     // Soon asked again: a disk may be full for a moment.
     let breaker = BreakerSettings::new()
         .with_open_for(seconds(2))
