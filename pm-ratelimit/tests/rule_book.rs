@@ -320,6 +320,27 @@ fn what_is_not_valid_is_refused_by_rule_and_field_and_nothing_is_written() {
 }
 
 #[test]
+fn there_is_room_for_a_thousand_rules() {
+    let book = book(&Arc::new(MemoryStore::new()), configured());
+    let put = |number: u32| {
+        let rule = Rule::on(format!("/{number}")).quota(Quota::per_day(1));
+        Edit::put(format!("{number:04}"), rule)
+    };
+    edit(&book, (0..1_000).map(put)).unwrap();
+    assert_eq!(invalid(edit(&book, [put(1_000)])).1, "name");
+    edit(&book, [put(1_000), Edit::remove("0007")]).unwrap();
+    assert_eq!(
+        invalid(edit(
+            &book,
+            (0..1_001).map(|number| Edit::remove(number.to_string()))
+        ))
+        .1,
+        "name"
+    );
+    assert_eq!(book.list(None, usize::MAX).len(), 1_000);
+}
+
+#[test]
 fn two_who_are_right_alone_are_not_both_right_together() {
     let store = Arc::new(MemoryStore::new());
     let (one, two) = (book(&store, configured()), book(&store, configured()));

@@ -251,13 +251,16 @@ impl RuleBook {
     }
 
     fn edited(&self, edits: Edits, at: Position, version: u64) {
+        if version == at.version {
+            return;
+        }
         for (rule, edit) in &edits {
             let is_there = edit.is_some();
             tracing::info!(%rule, is_there, version, "a rule is edited");
         }
         let mut known = self.known();
         // Otherwise the store has told it already, and perhaps more.
-        if known.at == at && version != at.version {
+        if known.at == at {
             known.edited(edits, version);
             self.put_into_force(&mut known);
         }

@@ -31,8 +31,12 @@ pub(super) struct Known {
 impl Known {
     /// The rules of the store over those of the configuration.
     pub(super) fn rules(&self) -> Rules {
-        let rules = self.saved.values().map(|saved| (&saved.name, &saved.rule));
-        self.over_configured(rules.map(|(name, rule)| (name.as_str(), rule)).collect())
+        self.over_configured(self.saved())
+    }
+
+    fn saved(&self) -> BTreeMap<&str, &Rule> {
+        let saved = self.saved.iter();
+        saved.map(|(name, saved)| (&**name, &saved.rule)).collect()
     }
 
     fn over_configured(&self, mut saved: BTreeMap<&str, &Rule>) -> Rules {
@@ -53,11 +57,7 @@ impl Known {
             return Err(EditError::Invalid(refused.clone()));
         }
         let mut checked = Edits::new();
-        let mut saved: BTreeMap<&str, &Rule> = self
-            .saved
-            .iter()
-            .map(|(name, saved)| (&**name, &saved.rule))
-            .collect();
+        let mut saved = self.saved();
         for Edit { name, rule, seen } in edits {
             let valid = match rule {
                 Some(rule) => bounds::check(name, rule)?,
@@ -81,10 +81,11 @@ impl Known {
                 Some(rule) => saved.insert(name, rule),
                 None => saved.remove(name.as_str()),
             };
-            if saved.len() > RULES {
-                return Err(invalid("there are 1,000 rules already: remove one first").into());
-            }
             checked.push((valid, rule.clone()));
+        }
+        if let (true, Some(last)) = (saved.len() > RULES, edits.last()) {
+            let message = "there would be more than 1,000 rules: remove one first";
+            return Err(InvalidRules::new(&last.name, "name", message).into());
         }
         Ok((checked, self.over_configured(saved)))
     }

@@ -1,4 +1,4 @@
-//! Rules and quotas of users that are kept in a store, and change on every instance at once.
+//! Rules and quotas of users that are kept in a store, and change on every instance within a second.
 
 mod book;
 mod bounds;

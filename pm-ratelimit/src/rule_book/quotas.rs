@@ -11,8 +11,9 @@ use crate::telemetry::RuleBookCounters;
 use crate::user_quotas::Remembered;
 use crate::{Error, Lookup, PolicyName, Quota, User, UserQuotas};
 
-/// How long a store that has failed is not asked again.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How long a store that has failed is not asked again, unless it has answered somebody else. Longer than
+/// until it is next asked what has changed, and has failed again.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// The quotas of users that a store holds: remembered until the store says that they have changed.
 #[derive(Debug)]

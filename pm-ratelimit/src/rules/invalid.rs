@@ -30,7 +30,8 @@ impl InvalidRules {
         &self.rule
     }
 
-    /// The field of the rule, as it is called in serialized rules; `name` for the name itself.
+    /// The field of the rule, as it is called in serialized rules; `name` for the name itself, and
+    /// `user_id` for the user who was to have a quota by it.
     #[must_use]
     pub const fn field(&self) -> &'static str {
         self.field

@@ -62,6 +62,7 @@ macro_rules! guard_conformance {
         $crate::guard_conformance!(@tests rules $store;
             rules_have_what_they_were_put_with
             the_last_edit_of_a_rule_counts
+            a_thousand_rules_are_one_edit
             the_same_again_changes_nothing
             an_edit_of_other_rules_than_there_are_is_refused
             of_many_who_edit_the_same_rules_one_does

@@ -7,7 +7,7 @@ use std::time::Duration;
 use pm_core::Identity;
 
 use super::together;
-use crate::rule_book::{Changes, Position, QuotaChanges, RuleStore, SavedRule};
+use crate::rule_book::{Changes, Position, QuotaChanges, RULES, RuleStore, SavedRule};
 use crate::{By, Multiplier, OnFailure, PolicyName, Quota, Rule, Stage};
 
 pub(super) const USER: PolicyName = PolicyName::from_static("user");
@@ -147,6 +147,23 @@ pub async fn the_last_edit_of_a_rule_counts<S: RuleStore>(store: Arc<S>) {
     let (found, _) = rules(&store).await;
     assert_eq!(versions(found), [("b".into(), first), ("c".into(), third)]);
     edit(&store, &[("b", None), ("c", None)]).await;
+    assert!(rules(&store).await.0.is_empty());
+}
+
+/// As many as there may be, put and removed at once.
+pub async fn a_thousand_rules_are_one_edit<S: RuleStore>(store: Arc<S>) {
+    let names: Vec<String> = (0..RULES).map(|number| format!("{number:04}")).collect();
+    let pattern = |name: &str| Rule::on(format!("/{name}")).quota(Quota::per_minute(1));
+    let put: Vec<_> = names
+        .iter()
+        .map(|name| (&**name, Some(pattern(name))))
+        .collect();
+    let version = edit(&store, &put).await;
+    let (found, at) = rules(&store).await;
+    assert_eq!((found.len(), at.version), (RULES, version));
+    assert!(found.iter().all(|saved| saved.version == version));
+    let removed: Vec<_> = names.iter().map(|name| (&**name, None)).collect();
+    edit(&store, &removed).await;
     assert!(rules(&store).await.0.is_empty());
 }
 

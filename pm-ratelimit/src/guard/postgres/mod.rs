@@ -33,8 +33,8 @@ const KNOWN: &str = "SELECT to_regclass('pm_guard_state') IS NOT NULL";
 /// Violations, blocks and rules in a PostgreSQL database, shared by all instances.
 ///
 /// One writer at a time is let in, by an advisory lock: there is at most one write a second for each
-/// instance, and what somebody orders. The tables `pm_guard_*` are made when it is connected, in the first schema of the search
-/// path; the database may hold others.
+/// instance, and what somebody orders. The tables `pm_guard_*` are made when it is connected, in the first
+/// schema of the search path; the database may hold others.
 pub struct PostgresStore {
     pool: PgPool,
     clock: Clock,

@@ -255,7 +255,6 @@ macro_rules! rules {
                     version: row.try_get("version")?,
                 })
             }
-
         }
     };
 }
