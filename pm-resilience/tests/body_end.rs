@@ -7,12 +7,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use pm_core::{Clock, ManualTime};
 use pm_resilience::breaker::{Breaker, BreakerLayer, BreakerSettings, State};
-use pm_resilience::classify::Http;
+use pm_resilience::classify::{Grpc, Http};
 use pm_resilience::retry::ReplayBody;
 use pm_resilience::{Deadline, Error, Policy};
 use pm_testing::{ServiceProbe, drive};
@@ -157,6 +157,66 @@ fn a_peer_that_was_told_to_be_quick_and_gave_up_says_nothing() {
         assert!(drive(response.into_body().collect()).is_err());
     }
     assert_eq!(policy.breaker().state(), State::Closed);
+}
+
+/// The stream of a gRPC call: its status is in the trailers.
+struct Stream(VecDeque<Frame<Bytes>>);
+
+impl Body for Stream {
+    type Data = Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+        Poll::Ready(self.0.pop_front().map(Ok))
+    }
+}
+
+fn stream(status: &'static str) -> Response<Stream> {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static(status));
+    let data = Frame::data(Bytes::from_static(b"part"));
+    Response::new(Stream([data, Frame::trailers(trailers)].into()))
+}
+
+/// Where a breaker stands behind three streams that end with this status, under a deadline or not.
+fn behind_three_streams(status: &'static str, deadline: Option<Duration>) -> State {
+    let (clock, _) = Clock::manual();
+    let policy = Policy::named("orders")
+        .breaker(BreakerSettings::new().with_consecutive_failures(2))
+        .classify(Grpc)
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    let (probe, _) = ServiceProbe::new(move |_: Request<ReplayBody<Full<Bytes>>>| stream(status));
+    let service = policy.layer().until_body_end().layer(probe);
+    for _ in 0..3 {
+        let mut request = Request::new(Full::default());
+        if let Some(after) = deadline {
+            let deadline = Deadline::after(after, &clock);
+            request.extensions_mut().insert(deadline);
+        }
+        if let Ok(response) = drive(service.clone().oneshot(request)) {
+            assert!(drive(response.into_body().collect()).is_ok());
+        }
+    }
+    policy.breaker().state()
+}
+
+#[test]
+fn a_stream_that_was_told_to_be_quick_and_says_in_its_trailers_that_it_gave_up_says_nothing() {
+    const DEADLINE_EXCEEDED: &str = "4";
+    const INTERNAL: &str = "13";
+    let (short, long) = (Duration::from_millis(50), Duration::from_secs(60));
+    let state = |status, deadline| behind_three_streams(status, deadline);
+    assert_eq!(state(DEADLINE_EXCEEDED, Some(short)), State::Closed);
+    // It had its full time: that it gave up is its own doing.
+    assert_eq!(state(DEADLINE_EXCEEDED, Some(long)), State::Open);
+    assert_eq!(state(DEADLINE_EXCEEDED, None), State::Open);
+    // Whatever else it says it says, however little time it had.
+    assert_eq!(state(INTERNAL, Some(short)), State::Open);
 }
 
 #[test]

@@ -50,7 +50,8 @@ impl<K, F> BreakerLayer<Errors, Head, ByKey<K, F>> {
     /// use pm_resilience::breaker::{BreakerLayer, BreakerSettings, KeyedBreakers};
     /// # let hundred = std::num::NonZeroUsize::new(100).unwrap();
     ///
-    /// let hosts = KeyedBreakers::new("hosts", BreakerSettings::new(), hundred)?;
+    /// let hosts: KeyedBreakers<String> =
+    ///     KeyedBreakers::new("hosts", BreakerSettings::new(), hundred)?;
     /// let layer = BreakerLayer::keyed(hosts, |request: &Request<String>| {
     ///     request.uri().host().unwrap_or_default().to_owned()
     /// });

@@ -5,7 +5,7 @@ use pm_core::Tick;
 /// What a breaker has to know of a call that it let in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pass {
-    /// The generation, and above it a bit: two whole registers cost half of what a byte beside them
+    /// The generation, and above it two bits: two whole registers cost half of what a byte beside them
     /// does.
     admitted: u64,
     /// The last moment there is, if nobody has looked.
@@ -13,9 +13,10 @@ pub(super) struct Pass {
 }
 
 const CURTAILED: u64 = 1 << 63;
+const OPTIONAL: u64 = 1 << 62;
 
 /// No word has it: generations have 40 bits.
-const UNWATCHED: u64 = CURTAILED - 1;
+const UNWATCHED: u64 = OPTIONAL - 1;
 
 impl Pass {
     #[inline]
@@ -49,7 +50,7 @@ impl Pass {
     /// The generation that it was admitted in: its result matters in no other.
     #[inline]
     pub(super) const fn generation(&self) -> u64 {
-        self.admitted & !CURTAILED
+        self.admitted & !(CURTAILED | OPTIONAL)
     }
 
     /// When it began, if that was looked at.
@@ -74,6 +75,17 @@ impl Pass {
     #[inline]
     pub(super) const fn curtail(&mut self) {
         self.admitted |= CURTAILED;
+    }
+
+    /// Whether its end may be left out: that it is dropped says nothing then.
+    #[inline]
+    pub(super) const fn is_optional(&self) -> bool {
+        self.admitted & OPTIONAL != 0
+    }
+
+    #[inline]
+    pub(super) const fn make_optional(&mut self) {
+        self.admitted |= OPTIONAL;
     }
 
     /// Whether it has taken that long, as far as is known.

@@ -66,6 +66,11 @@ impl<B: Borrow<Breaker>> Permit<B> {
         self.pass.is_curtailed()
     }
 
+    /// Its answer is there, and may be left unread: that it is dropped says nothing then.
+    pub(super) const fn answered(&mut self) {
+        self.pass.make_optional();
+    }
+
     /// What a result says: nothing, if what was called gave up because the caller left it less time
     /// than calls have.
     #[inline]

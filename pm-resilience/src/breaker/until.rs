@@ -90,7 +90,7 @@ where
                 Ok(Watched::settled(response, classify.clone()))
             }
             Ok(response) => {
-                permit.curtail();
+                permit.answered();
                 Ok(Watched::response(response, classify.clone(), permit))
             }
             Err(error) => {
@@ -108,6 +108,10 @@ where
 impl<B: Borrow<Breaker>> Settle for Permit<B> {
     fn settle(self, outcome: Outcome) {
         Self::settle(self, outcome);
+    }
+
+    fn is_curtailed(&self) -> bool {
+        Self::is_curtailed(self)
     }
 }
 

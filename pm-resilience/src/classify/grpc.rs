@@ -21,7 +21,7 @@ const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 /// | no status where the stream ends | failure |
 /// | a transport error | retryable |
 ///
-/// `DEADLINE_EXCEEDED` in the head, and a 504 without a status, is a
+/// `DEADLINE_EXCEEDED`, in the head or in the trailers, and a 504 without a status, is a
 /// [time-out](Classify::is_timeout) of what was called.
 ///
 /// A negative `grpc-retry-pushback-ms`, or one that is no number, asks not to be called again: such
@@ -59,6 +59,10 @@ impl Code {
         }
     }
 
+    const fn is_timeout(&self) -> bool {
+        self.0 == 4
+    }
+
     fn outcome(&self, headers: &HeaderMap) -> Outcome {
         match self.0 {
             0 | 5 | 6 | 9 | 10 | 11 => Outcome::Success,
@@ -93,7 +97,7 @@ impl<B, E> Classify<Response<B>, E> for Grpc {
 
     fn is_timeout(&self, result: Result<&Response<B>, &E>) -> bool {
         result.is_ok_and(|response| match Code::of(response.headers()) {
-            Some(code) => code.0 == 4,
+            Some(code) => code.is_timeout(),
             None => response.status() == StatusCode::GATEWAY_TIMEOUT,
         })
     }
@@ -114,6 +118,11 @@ impl ClassifyStream for Grpc {
         trailers
             .and_then(|trailers| Code::of(trailers).map(|code| code.outcome(trailers)))
             .unwrap_or(Outcome::Failure)
+    }
+
+    fn is_timeout_end(&self, trailers: Option<&HeaderMap>) -> bool {
+        let code = trailers.and_then(Code::of);
+        code.is_some_and(|code| code.is_timeout())
     }
 }
 

@@ -16,6 +16,14 @@ pub trait ClassifyStream {
     /// What a body says that has ended, with or without trailers. One that fails before its end is
     /// an [`Outcome::Failure`] and is not asked about.
     fn classify_end(&self, trailers: Option<&HeaderMap>) -> Outcome;
+
+    /// Whether a body that has ended like this says that what was called gave up because its time was
+    /// over: as [`Classify::is_timeout`](super::Classify::is_timeout) of a result. Never, if it is not
+    /// said.
+    fn is_timeout_end(&self, trailers: Option<&HeaderMap>) -> bool {
+        let _ = trailers;
+        false
+    }
 }
 
 /// What waits for the outcome of a call, such as a permit. Implemented for functions
@@ -25,6 +33,12 @@ pub trait ClassifyStream {
 pub trait Settle {
     /// The call has ended like this.
     fn settle(self, outcome: Outcome);
+
+    /// Whether the call was told to be quicker than calls have to be: then it says nothing that what was
+    /// called gave up.
+    fn is_curtailed(&self) -> bool {
+        false
+    }
 }
 
 impl<F: FnOnce(Outcome)> Settle for F {
@@ -89,19 +103,25 @@ impl<B: Body, C: ClassifyStream, S: Settle> Body for Watched<B, C, S> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
         let frame = ready!(this.body.as_mut().poll_frame(cx));
-        let outcome = match &frame {
+        let ended = match &frame {
             Some(Ok(frame)) => match frame.trailers_ref() {
-                Some(trailers) => Some(this.classify.classify_end(Some(trailers))),
+                Some(trailers) => Some(Ok(Some(trailers))),
                 // Whoever reads it stops here, and never sees that there is no further frame.
-                None if this.body.is_end_stream() => Some(this.classify.classify_end(None)),
-                None => None,
+                None => this.body.is_end_stream().then_some(Ok(None)),
             },
-            Some(Err(_)) => Some(Outcome::Failure),
-            None => Some(this.classify.classify_end(None)),
+            Some(Err(error)) => Some(Err(error)),
+            None => Some(Ok(None)),
         };
-        if let Some(outcome) = outcome
+        if let Some(ended) = ended
             && let Some(settle) = this.settle.take()
         {
+            let gave_up =
+                |trailers| settle.is_curtailed() && this.classify.is_timeout_end(trailers);
+            let outcome = match ended {
+                Ok(trailers) if gave_up(trailers) => Outcome::Ignored,
+                Ok(trailers) => this.classify.classify_end(trailers),
+                Err(_) => Outcome::Failure,
+            };
             settle.settle(outcome);
         }
         Poll::Ready(frame)

@@ -2,7 +2,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use http::Request;
 use pin_project_lite::pin_project;
@@ -12,6 +12,7 @@ use tower_service::Service;
 
 use super::{Deadline, header};
 use crate::oneshot::Oneshot;
+use crate::telemetry::DeadlineMetrics;
 use crate::timeout::Timed;
 use crate::{ByMethod, ClassOf, Error, Pattern, Reason, Rejection};
 
@@ -21,26 +22,34 @@ use crate::{ByMethod, ClassOf, Error, Pattern, Reason, Rejection};
 /// A request under no deadline passes through. Nothing is given back when the head of the response
 /// is there; its body is not cut off.
 #[derive(Clone, Debug)]
-pub struct OutgoingDeadlineLayer {
+pub struct OutgoingDeadlineLayer(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     name: Arc<str>,
     clock: Clock,
+    metrics: DeadlineMetrics,
 }
 
 impl OutgoingDeadlineLayer {
-    /// A layer that has this name in rejections.
+    /// A layer that has this name in rejections and metrics.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self {
-            name: name.into(),
-            clock: Clock::system(),
-        }
+        Self::build(name.into(), Clock::system())
     }
 
     /// By another clock.
     #[must_use]
-    pub fn with_clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
-        self
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self::build(Arc::clone(&self.0.name), clock)
+    }
+
+    fn build(name: Arc<str>, clock: Clock) -> Self {
+        Self(Arc::new(Shared {
+            metrics: DeadlineMetrics::new(&name),
+            name,
+            clock,
+        }))
     }
 }
 
@@ -50,7 +59,7 @@ impl<S> Layer<S> for OutgoingDeadlineLayer {
     fn layer(&self, inner: S) -> OutgoingDeadline<S> {
         OutgoingDeadline {
             inner,
-            layer: self.clone(),
+            shared: Arc::clone(&self.0),
         }
     }
 }
@@ -60,7 +69,7 @@ impl<S> Layer<S> for OutgoingDeadlineLayer {
 #[derive(Clone, Debug)]
 pub struct OutgoingDeadline<S> {
     inner: S,
-    layer: OutgoingDeadlineLayer,
+    shared: Arc<Shared>,
 }
 
 impl<S, B> Service<Request<B>> for OutgoingDeadline<S>
@@ -76,7 +85,11 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let OutgoingDeadlineLayer { name, clock } = &self.layer;
+        let Shared {
+            name,
+            clock,
+            metrics,
+        } = &*self.shared;
         let Some(deadline) = Deadline::of(request.extensions()) else {
             let inner = Oneshot::new(self.inner.clone(), request);
             return ResponseFuture::new(State::Free { inner });
@@ -85,6 +98,7 @@ where
         if remaining.is_zero() {
             let rejection =
                 Rejection::new(Arc::clone(name), Pattern::Deadline, Reason::DeadlinePassed);
+            metrics.rejected();
             return ResponseFuture::new(State::Rejected {
                 rejection: Some(rejection),
             });
@@ -94,6 +108,7 @@ where
         let attempt = Oneshot::new(self.inner.clone(), request);
         ResponseFuture::new(State::Bound {
             inner: Timed::until(attempt, class, remaining, deadline.moment(), clock.clone()),
+            shared: Arc::clone(&self.shared),
         })
     }
 }
@@ -117,7 +132,7 @@ pin_project! {
         S: Service<Request<B>>,
     {
         Free { #[pin] inner: Oneshot<S, Request<B>> },
-        Bound { #[pin] inner: Timed<Oneshot<S, Request<B>>> },
+        Bound { #[pin] inner: Timed<Oneshot<S, Request<B>>>, shared: Arc<Shared> },
         Rejected { rejection: Option<Rejection> },
     }
 }
@@ -134,10 +149,12 @@ impl<S: Service<Request<B>>, B> Future for ResponseFuture<S, B> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             StateProj::Free { inner } => inner.poll(cx).map_err(Error::Inner),
-            StateProj::Bound { inner } => match inner.poll(cx) {
-                Poll::Ready(Ok(result)) => Poll::Ready(result.map_err(Error::Inner)),
-                Poll::Ready(Err(timed_out)) => Poll::Ready(Err(timed_out.into())),
-                Poll::Pending => Poll::Pending,
+            StateProj::Bound { inner, shared } => match ready!(inner.poll(cx)) {
+                Ok(result) => Poll::Ready(result.map_err(Error::Inner)),
+                Err(timed_out) => {
+                    shared.metrics.cut();
+                    Poll::Ready(Err(timed_out.into()))
+                }
             },
             StateProj::Rejected { rejection } => {
                 let rejection = rejection.take().expect("not polled after it was done");

@@ -7,6 +7,7 @@ use super::hold::Parts;
 use super::{Policy, PolicySettings};
 use crate::breaker::Mode;
 use crate::classify::Errors;
+use crate::telemetry::{DeadlineMetrics, PolicyMetrics};
 use crate::{
     Breaker, BreakerSettings, Budget, Bulkhead, BulkheadSettings, Fallback, FallbackSettings,
     Limit, LimitSettings, Retry, RetrySettings, Shed, ShedSettings, SlowLog, SlowLogSettings,
@@ -190,6 +191,8 @@ impl<C> PolicyBuilder<C> {
             slow_log: slow_log.map(|log| log.with_clock(clock.clone())),
             fallback: Fallback::new(name.clone(), settings.fallback.unwrap_or_default()),
             classify: self.classify,
+            deadlines: DeadlineMetrics::new(&name),
+            metrics: PolicyMetrics::new(&name),
             name,
             clock,
         }))

@@ -141,9 +141,12 @@ where
                         }
                         Err(_) => {
                             permit.timed_out();
-                            let outcome = match *curtailed {
-                                true => Outcome::Ignored,
-                                false => Outcome::retryable(),
+                            let outcome = if *curtailed {
+                                parts.deadlines.cut();
+                                Outcome::Ignored
+                            } else {
+                                parts.timeout.cut_off(task.class);
+                                Outcome::retryable()
                             };
                             (outcome, None)
                         }
@@ -177,6 +180,7 @@ where
             if left.is_some_and(|left| left.is_zero()) {
                 let name = Arc::clone(&parts.name);
                 let passed = Rejection::new(name, Pattern::Deadline, Reason::DeadlinePassed);
+                parts.deadlines.rejected();
                 break (Err(passed), moment);
             }
             if begins {
@@ -222,16 +226,25 @@ where
                 place,
             });
         };
-        let settled = |result| U::settled(result, &parts.classify).map_err(Error::Inner);
         let result = match (ended, this.last.take()) {
             (Ok((Ok(result), outcome, Some(permit))), _) => {
+                parts.metrics.ended(outcome);
                 U::end(result, outcome, &parts.classify, permit).map_err(Error::Inner)
             }
-            // A rejection says that nothing was called, which is not true behind an attempt.
-            (Ok((result, ..)), _) | (Err(_), Some(result)) => {
-                result.map_or_else(|timed_out| Err(timed_out.into()), settled)
+            // A rejection says that nothing was called, which is not true behind an attempt: that one
+            // was to be made again.
+            (Ok((Ok(result), ..)), _) | (Err(_), Some(Ok(result))) => {
+                parts.metrics.ended(Outcome::retryable());
+                U::settled(result, &parts.classify).map_err(Error::Inner)
             }
-            (Err(rejection), None) => Err(rejection.into()),
+            (Ok((Err(timed_out), ..)), _) | (Err(_), Some(Err(timed_out))) => {
+                parts.metrics.timed_out();
+                Err(timed_out.into())
+            }
+            (Err(rejection), None) => {
+                parts.metrics.rejected();
+                Err(rejection.into())
+            }
         };
         this.state.set(State::Done);
         *this.admitted = None;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pm_core::Clock;
 
+use crate::telemetry::{DeadlineMetrics, PolicyMetrics};
 use crate::{
     Breaker, Bulkhead, Fallback, Limit, Priority, Rejection, Retry, Shed, SlowLog, Timeout, limit,
 };
@@ -21,6 +22,8 @@ pub(super) struct Parts<C> {
     pub(super) fallback: Fallback,
     pub(super) classify: C,
     pub(super) clock: Clock,
+    pub(super) deadlines: DeadlineMetrics,
+    pub(super) metrics: PolicyMetrics,
 }
 
 impl<C> Parts<C> {

@@ -2,7 +2,7 @@ use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -141,7 +141,9 @@ where
                 this.reading.set(Some(sleep));
             }
             let timer = this.reading.as_pin_mut().expect("made above");
-            return timer.poll(cx).map(|()| Err((*this.cut).into()));
+            ready!(timer.poll(cx));
+            this.guarded.hold().parts().metrics.timed_out();
+            return Poll::Ready(Err((*this.cut).into()));
         }
         this.reading.set(None);
         let task = Task {

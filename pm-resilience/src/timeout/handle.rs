@@ -10,6 +10,7 @@ use pm_core::reload::InvalidSetting;
 
 use super::{Run, Timed, TimeoutLayer, Timeouts};
 use crate::Class;
+use crate::telemetry::TimeoutMetrics;
 
 /// Time-outs by class; see the [module documentation](super).
 ///
@@ -23,6 +24,7 @@ struct Shared {
     /// Of reads, writes and batches once more, in nanoseconds: every call wants one of them.
     limits: [AtomicU64; 3],
     clock: Clock,
+    metrics: TimeoutMetrics,
 }
 
 impl Timeout {
@@ -45,6 +47,7 @@ impl Timeout {
 
     fn build(name: Arc<str>, settings: Timeouts, clock: Clock) -> Self {
         Self(Arc::new(Shared {
+            metrics: TimeoutMetrics::new(&name),
             name,
             limits: limits(&settings).map(AtomicU64::new),
             settings: ArcSwap::from_pointee(settings),
@@ -52,7 +55,7 @@ impl Timeout {
         }))
     }
 
-    /// The name in logs.
+    /// The name in metrics.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
@@ -72,6 +75,11 @@ impl Timeout {
         Duration::from_nanos(limit.load(Ordering::Relaxed))
     }
 
+    /// A call of this class was cut off.
+    pub(crate) fn cut_off(&self, class: Class) {
+        self.0.metrics.of(class).count();
+    }
+
     /// The longest time that any class has.
     pub(crate) fn longest(&self) -> Duration {
         self.0.settings.load().longest()
@@ -84,7 +92,8 @@ impl Timeout {
     #[inline]
     pub fn run<F: Future>(&self, class: Class, inner: F) -> Run<F> {
         let clock = self.0.clock.clone();
-        Run::new(Timed::new(inner, class, self.of(class), clock))
+        let cut_off = self.0.metrics.of(class);
+        Run::new(Timed::new(inner, class, self.of(class), clock), cut_off)
     }
 
     /// The layer whose services time each request, in the class that `class_of` says: for HTTP

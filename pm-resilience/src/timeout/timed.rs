@@ -9,6 +9,7 @@ use pm_core::clock::Sleep;
 use pm_core::{Clock, Tick};
 use tokio::task::coop;
 
+use crate::telemetry::CutOff;
 use crate::{Class, Error, TimedOut};
 
 pin_project! {
@@ -97,12 +98,13 @@ pin_project! {
     pub struct Run<F> {
         #[pin]
         timed: Timed<F>,
+        cut_off: CutOff,
     }
 }
 
 impl<F> Run<F> {
-    pub(super) const fn new(timed: Timed<F>) -> Self {
-        Self { timed }
+    pub(super) const fn new(timed: Timed<F>, cut_off: CutOff) -> Self {
+        Self { timed, cut_off }
     }
 }
 
@@ -110,10 +112,14 @@ impl<T, E, F: Future<Output = Result<T, E>>> Future for Run<F> {
     type Output = Result<T, Error<E>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().timed.poll(cx).map(|timed| match timed {
+        let this = self.project();
+        this.timed.poll(cx).map(|timed| match timed {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(Error::Inner(error)),
-            Err(timed_out) => Err(timed_out.into()),
+            Err(timed_out) => {
+                this.cut_off.count();
+                Err(timed_out.into())
+            }
         })
     }
 }

@@ -30,10 +30,11 @@ impl Circuit {
     pub(in crate::breaker) fn settle_dropped(&self, pass: &Pass) {
         let had = |since: Tick| self.clock.now().saturating_duration_since(since);
         let armed = self.armed.load();
+        let says_nothing = pass.is_curtailed() || pass.is_optional();
         // A call that is cut off says something if it had so long.
         let allowance = armed.slow_after().unwrap_or_else(|| self.lease(&armed));
         match pass.started() {
-            Some(since) if !pass.is_curtailed() && had(since) >= allowance => {
+            Some(since) if !says_nothing && had(since) >= allowance => {
                 self.settle_cut_off(pass);
             }
             _ => self.settle_inconclusive(pass),

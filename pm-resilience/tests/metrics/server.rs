@@ -1,20 +1,13 @@
-//! Every metric, by name and label, as a recorder sees it.
-#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
-
-use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::io;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::stream;
-use metrics::{
-    Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
-    with_local_recorder,
-};
+use metrics::with_local_recorder;
 use pm_core::Clock;
 use pm_resilience::health::{Check, Health};
 use pm_resilience::shutdown::{Kind, Shutdown, ShutdownSettings, Signal};
@@ -22,86 +15,7 @@ use pm_resilience::{
     Bulkhead, BulkheadSettings, Limit, LimitSettings, Priority, Shed, ShedSettings, telemetry,
 };
 
-/// The series: numbers of counters, bits of gauges, numbers of samples.
-#[derive(Default)]
-struct Series(Mutex<BTreeMap<String, Arc<Number>>>);
-
-#[derive(Default)]
-struct Number(AtomicU64);
-
-impl HistogramFn for Number {
-    fn record(&self, _: f64) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-impl Series {
-    fn number(&self, key: &Key) -> Arc<Number> {
-        let labels: Vec<_> = key
-            .labels()
-            .map(|l| format!("{}={}", l.key(), l.value()))
-            .collect();
-        let name = format!("{}{{{}}}", key.name(), labels.join(","));
-        Arc::clone(self.0.lock().unwrap().entry(name).or_default())
-    }
-
-    fn count(&self, name: &str, labels: &str) -> u64 {
-        let series = self.0.lock().unwrap();
-        let key = format!("{name}{{{labels}}}");
-        let number = series
-            .get(&key)
-            .unwrap_or_else(|| panic!("no {key} in {:?}", series.keys()));
-        number.0.load(Ordering::SeqCst)
-    }
-
-    fn gauge(&self, name: &str, labels: &str) -> f64 {
-        f64::from_bits(self.count(name, labels))
-    }
-}
-
-struct Word(Arc<Number>);
-
-impl metrics::GaugeFn for Word {
-    fn increment(&self, value: f64) {
-        self.set(f64::from_bits(self.0.0.load(Ordering::SeqCst)) + value);
-    }
-
-    fn decrement(&self, value: f64) {
-        self.increment(-value);
-    }
-
-    fn set(&self, value: f64) {
-        self.0.0.store(value.to_bits(), Ordering::SeqCst);
-    }
-}
-
-impl metrics::CounterFn for Word {
-    fn increment(&self, value: u64) {
-        self.0.0.fetch_add(value, Ordering::SeqCst);
-    }
-
-    fn absolute(&self, value: u64) {
-        self.0.0.fetch_max(value, Ordering::SeqCst);
-    }
-}
-
-impl Recorder for Series {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-
-    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        Counter::from_arc(Arc::new(Word(self.number(key))))
-    }
-
-    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::from_arc(Arc::new(Word(self.number(key))))
-    }
-
-    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::from_arc(self.number(key))
-    }
-}
+use crate::recorder::Series;
 
 #[test]
 fn permits_are_counted() {

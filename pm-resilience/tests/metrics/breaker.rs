@@ -1,9 +1,4 @@
-//! Every metric, by name and label, as a recorder sees it.
-#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
-
 use std::collections::BTreeMap;
-use std::future::ready;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,73 +8,9 @@ use metrics::{
 };
 use pm_core::Clock;
 use pm_resilience::breaker::{Breaker, BreakerSettings, KeyedBreakers, Mode};
-use pm_resilience::slow_log::Operation;
-use pm_resilience::{
-    Budget, Class, Deadline, Fallback, Outcome, Retry, RetrySettings, SlowLog, SlowLogSettings,
-    telemetry,
-};
+use pm_resilience::{Outcome, telemetry};
 
-#[derive(Default)]
-struct Series(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
-
-impl Series {
-    fn of(&self, key: &Key) -> Arc<AtomicU64> {
-        let labels: Vec<String> = key
-            .labels()
-            .map(|label| format!("{}={}", label.key(), label.value()))
-            .collect();
-        let name = format!("{}{{{}}}", key.name(), labels.join(","));
-        Arc::clone(self.0.lock().expect("sound").entry(name).or_default())
-    }
-
-    /// Those of this name that are not 0, and how many are.
-    fn read(&self, name: &str, value: impl Fn(u64) -> f64) -> (Vec<(String, f64)>, usize) {
-        let series = self.0.lock().expect("sound");
-        let of = series
-            .iter()
-            .filter(|(series, _)| series.starts_with(&format!("{name}{{")));
-        let (zero, others): (Vec<_>, Vec<_>) = of
-            .map(|(series, bits)| {
-                let labels = series[name.len() + 1..series.len() - 1].to_owned();
-                (labels, value(bits.load(Ordering::Relaxed)))
-            })
-            .partition(|(_, value)| *value == 0.0);
-        (others, zero.len())
-    }
-
-    fn gauges(&self) -> (Vec<(String, f64)>, usize) {
-        self.read(telemetry::BREAKER_STATE, f64::from_bits)
-    }
-
-    fn counters(&self, name: &str) -> (Vec<(String, f64)>, usize) {
-        self.read(name, |count| count as f64)
-    }
-}
-
-impl Recorder for Series {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-
-    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        Counter::from_arc(self.of(key))
-    }
-
-    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::from_arc(self.of(key))
-    }
-
-    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::noop()
-    }
-}
-
-fn labelled(pairs: &[(&str, f64)]) -> Vec<(String, f64)> {
-    pairs
-        .iter()
-        .map(|(labels, value)| ((*labels).to_owned(), *value))
-        .collect()
-}
+use crate::recorder::{Series, labelled};
 
 /// Somebody who looks after each single write to a gauge.
 #[derive(Clone, Default)]
@@ -160,7 +91,7 @@ fn trap_g_exactly_one_series_of_the_state_is_one() {
     });
     let stands_at = |state: &str| {
         let expected = labelled(&[(&format!("breaker=db,state={state}"), 1.0)]);
-        assert_eq!(series.gauges(), (expected, 5), "{state}");
+        assert_eq!(series.states(), (expected, 5), "{state}");
     };
     for _round in 0..3 {
         stands_at("closed");
@@ -214,7 +145,7 @@ fn trap_g_exactly_one_series_of_the_state_is_one() {
     let ignored = labelled(&[("breaker=db", 3.0 + 3.0)]);
     assert_eq!(series.counters(telemetry::BREAKER_IGNORED).0, ignored);
     drop(breaker);
-    assert_eq!(series.gauges(), (vec![], 6), "it stands nowhere");
+    assert_eq!(series.states(), (vec![], 6), "it stands nowhere");
 }
 
 #[test]
@@ -235,68 +166,6 @@ fn breakers_by_key_are_counted_together() {
         ("breaker=hosts,state=closed", 5.0),
         ("breaker=hosts,state=open", 2.0),
     ]);
-    assert_eq!(series.gauges(), (states, 4));
+    assert_eq!(series.states(), (states, 4));
     assert_eq!(series.counters(telemetry::BREAKER_OBSERVED), (vec![], 1));
-}
-
-#[test]
-fn the_readme_lists_every_metric() {
-    let readme = include_str!("../README.md");
-    for name in [
-        telemetry::BREAKER_STATE,
-        telemetry::BREAKER_TRANSITIONS,
-        telemetry::BREAKER_REJECTED,
-        telemetry::BREAKER_OBSERVED,
-        telemetry::BREAKER_IGNORED,
-        telemetry::RETRIES,
-        telemetry::HEDGES,
-        telemetry::FALLBACKS,
-        telemetry::SLOW_OPERATIONS,
-    ] {
-        assert!(
-            readme.contains(&format!("`{name}`")),
-            "{name} is not in the README"
-        );
-    }
-}
-
-#[test]
-fn what_is_decided_about_calls_is_counted_by_outcome() {
-    let series = Series::default();
-    let (clock, _) = Clock::manual();
-    with_local_recorder(&series, || {
-        let budget = Budget::percent(100).with_clock(clock.clone());
-        let retry = Retry::new("r", RetrySettings::new(), budget).unwrap();
-        let retry = retry.with_clock(clock.clone());
-        retry.begin();
-        let soon = Deadline::at(clock.now());
-        let asks = |after| Outcome::Retryable { after };
-        for (attempt, outcome, deadline) in [
-            (1, Outcome::Success, None),
-            (3, asks(None), None),
-            (1, asks(Some(Duration::MAX)), None),
-            (1, asks(None), Some(soon)),
-            (1, asks(None), None),
-            (1, asks(None), None),
-        ] {
-            let _ = retry.decide(attempt, outcome, deadline);
-        }
-        let fallback = Fallback::new("f", 0);
-        let fails = fallback.run(ready(Err::<(), ()>(())), |()| ready(Ok(())));
-        assert!(pm_testing::drive(fails).is_err());
-        let log = SlowLog::new("s", SlowLogSettings::default()).unwrap();
-        log.note(&Operation::new("a", Class::Read, Duration::from_secs(1)));
-    });
-    let retries = [
-        ("name=r,outcome=attempts", 1.0),
-        ("name=r,outcome=budget", 1.0),
-        ("name=r,outcome=deadline", 1.0),
-        ("name=r,outcome=patience", 1.0),
-        ("name=r,outcome=retried", 1.0),
-    ];
-    assert_eq!(series.counters(telemetry::RETRIES).0, labelled(&retries));
-    let fallbacks = labelled(&[("name=f,outcome=full", 1.0)]);
-    assert_eq!(series.counters(telemetry::FALLBACKS).0, fallbacks);
-    let slow = labelled(&[("name=s", 1.0)]);
-    assert_eq!(series.counters(telemetry::SLOW_OPERATIONS).0, slow);
 }
