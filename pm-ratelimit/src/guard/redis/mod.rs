@@ -1,5 +1,6 @@
 mod blocks;
 mod rules;
+mod texts;
 mod violations;
 
 use std::collections::hash_map::RandomState;
