@@ -72,7 +72,9 @@ async fn send(book: &RuleBook) -> (StatusCode, String) {
 /// Waits until the instance has heard of this version, and says when it had.
 async fn heard(book: &RuleBook, version: u64, clock: &Clock) -> Tick {
     while book.version() < version {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        clock
+            .sleep_until(clock.now() + Duration::from_millis(5))
+            .await;
     }
     clock.now()
 }

@@ -13,10 +13,7 @@ use super::{
 use crate::client_prefix::client_prefix;
 use crate::telemetry::{BlockCounters, BlockStats};
 use crate::violations::Watched;
-use crate::{Error, Incident, RefusalObserver};
-
-/// How often the store is asked what has changed.
-const POLL: Duration = Duration::from_millis(250);
+use crate::{Error, Incident, RefusalObserver, guard};
 
 /// The most automatic blocks that wait for the store, and that it is given at a time.
 const ORDERS: usize = 1_000;
@@ -66,7 +63,6 @@ struct Sync {
     position: Position,
     /// When the store last answered.
     at: Option<Tick>,
-    failing: bool,
     /// Automatic blocks that the store does not know of yet.
     orders: Vec<Entry>,
 }
@@ -122,22 +118,12 @@ impl BlockList {
     ///
     /// With the system clock, outside a tokio runtime with its timer on.
     pub async fn run(self) {
-        loop {
-            let result = self.synchronize().await;
-            let was_failing = {
-                let mut sync = self.sync();
-                std::mem::replace(&mut sync.failing, result.is_err())
-            };
-            match result {
-                Err(error) if !was_failing => {
-                    tracing::warn!(error = ?error, "the store of blocks fails, going on with what is known");
-                }
-                Ok(()) if was_failing => tracing::info!("the store of blocks is back"),
-                _ => {}
-            }
-            let clock = &self.0.clock;
-            clock.sleep_until(clock.now() + POLL).await;
-        }
+        let clock = self.0.clock.clone();
+        guard::follow(clock, "blocks", || {
+            let list = self.clone();
+            async move { list.synchronize().await }
+        })
+        .await;
     }
 
     /// Tells the store what it does not know yet, and asks it what has changed: what

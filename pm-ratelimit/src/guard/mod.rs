@@ -5,6 +5,7 @@
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod follow;
 mod memory;
 mod position;
 #[cfg(feature = "postgres")]
@@ -18,6 +19,7 @@ mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+pub(crate) use self::follow::follow;
 pub use self::memory::MemoryStore;
 pub use self::position::Position;
 #[cfg(feature = "postgres")]

@@ -13,10 +13,9 @@ use super::{
     SavedRule,
 };
 use crate::telemetry::{RuleBookCounters, RuleBookStats};
-use crate::{By, Error, InvalidRules, Limiter, LimiterBuilder, PolicyName, Quota, Rules, User};
-
-/// How often the store is asked what has changed.
-const POLL: Duration = Duration::from_millis(250);
+use crate::{
+    By, Error, InvalidRules, Limiter, LimiterBuilder, PolicyName, Quota, Rules, User, guard,
+};
 
 /// How often an edit is tried again because others were faster.
 const ATTEMPTS: usize = 8;
@@ -113,19 +112,12 @@ impl RuleBook {
     ///
     /// With the system clock, outside a tokio runtime with its timer on.
     pub async fn run(self) {
-        loop {
-            let result = self.synchronize().await;
-            let was_failing = std::mem::replace(&mut self.known().failing, result.is_err());
-            match result {
-                Err(error) if !was_failing => {
-                    tracing::warn!(error = ?error, "the store of rules fails, going on with what is known");
-                }
-                Ok(()) if was_failing => tracing::info!("the store of rules is back"),
-                _ => {}
-            }
-            let clock = &self.0.limiter.settings().clock;
-            clock.sleep_until(clock.now() + POLL).await;
-        }
+        let clock = self.0.limiter.settings().clock.clone();
+        guard::follow(clock, "rules", || {
+            let book = self.clone();
+            async move { book.synchronize().await }
+        })
+        .await;
     }
 
     /// Asks the store what has changed, and puts it into force: what [`run`](Self::run) does four times

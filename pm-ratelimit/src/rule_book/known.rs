@@ -26,7 +26,6 @@ pub(super) struct Known {
     pub(super) unreadable: bool,
     /// When the store last answered.
     pub(super) answered: Option<Tick>,
-    pub(super) failing: bool,
 }
 
 impl Known {

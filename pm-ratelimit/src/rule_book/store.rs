@@ -187,6 +187,28 @@ pub struct Told {
     pub position: Position,
 }
 
+impl Changes {
+    /// What a store in this position tells; a full page of quotas ends with the last of them, and none
+    /// are told if any may have changed.
+    pub(crate) fn new(
+        mut position: Position,
+        rules: Option<SavedRules>,
+        quotas: Option<Vec<QuotaChange>>,
+    ) -> Self {
+        if let Some(quotas) = &quotas
+            && quotas.len() == PAGE
+            && let Some(last) = quotas.last()
+        {
+            position.version = last.version;
+        }
+        Self {
+            position,
+            rules,
+            quotas: quotas.map_or(QuotaChanges::Any, QuotaChanges::These),
+        }
+    }
+}
+
 impl QuotaChange {
     /// The quota that is assigned by it, if one is.
     #[must_use]

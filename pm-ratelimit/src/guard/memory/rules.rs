@@ -8,8 +8,7 @@ use pm_core::Identity;
 use super::{MemoryStore, new_position};
 use crate::guard::WITHDRAWN;
 use crate::rule_book::{
-    Assigned, Changes, PAGE, Position, QuotaChange, QuotaChanges, RuleStore, SavedRule, SavedRules,
-    Told,
+    Assigned, Changes, PAGE, Position, QuotaChange, RuleStore, SavedRule, SavedRules, Told,
 };
 use crate::{Error, PolicyName, Quota, Rule};
 
@@ -182,24 +181,12 @@ impl RuleStore for MemoryStore {
             version: rules.changed,
             rules: Ok(rules.rules.values().cloned().collect()),
         });
-        let mut position = rules.position;
-        let quotas = match known {
-            Some(known) if known >= rules.forgotten => {
-                let newer = rules.by_version.range(known + 1..).take(PAGE);
-                let newer = newer.map(|(_, key)| rules.quotas[key].clone());
-                let newer: Vec<QuotaChange> = newer.collect();
-                if let (PAGE, Some(last)) = (newer.len(), newer.last()) {
-                    position.version = last.version;
-                }
-                QuotaChanges::These(newer)
-            }
-            _ => QuotaChanges::Any,
-        };
-        Ok(Changes {
-            position,
-            rules: told,
-            quotas,
-        })
+        let heard = known.filter(|known| *known >= rules.forgotten);
+        let quotas = heard.map(|heard| {
+            let newer = rules.by_version.range(heard + 1..).take(PAGE);
+            newer.map(|(_, key)| rules.quotas[key].clone()).collect()
+        });
+        Ok(Changes::new(rules.position, told, quotas))
     }
 }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use pm_core::Clock;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, PgPool, Postgres, Row, Transaction};
+use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Row, Transaction};
 
 use super::sql;
 use crate::Error;
@@ -17,6 +17,9 @@ const CONNECTING: Duration = Duration::from_secs(10);
 /// So many calls at a time: what is written once a second, what is read four times a second, and
 /// quotas of users who are seen for the first time.
 const CONNECTIONS: u32 = 4;
+
+/// A connection that was not used for longer is tried first: the server may have been restarted.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// The lock that writers hold until they have committed: so versions become visible in their order.
 /// The ASCII codes of `pm_guard`.
@@ -54,7 +57,15 @@ impl PostgresStore {
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(CONNECTING)
-            .test_before_acquire(false);
+            .test_before_acquire(false)
+            .before_acquire(|connection, about| {
+                Box::pin(async move {
+                    if about.idle_for > FRESH {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            });
         let pool = pool.connect_with(options).await.map_err(sql::failed)?;
         let store = Self {
             pool,

@@ -1,6 +1,7 @@
 mod blocks;
 mod emergency;
 mod rules;
+mod texts;
 mod violations;
 
 use std::collections::hash_map::RandomState;

@@ -14,7 +14,7 @@ macro_rules! rules {
             use super::quotas::{self, state, write_state};
             use crate::guard::row::RuleRow;
             use crate::rule_book::{
-                Assigned, Changes, PAGE, Position, QuotaChanges, RuleStore, SavedRules, Told,
+                Assigned, Changes, Position, RuleStore, SavedRules, Told,
             };
             use crate::{Error, PolicyName, Quota, Rule};
 
@@ -220,7 +220,6 @@ macro_rules! rules {
             ) -> Result<Changes, SqlError> {
                 let state = state(connection).await?;
                 let known = since.known_of(state.position);
-                let mut position = state.position;
                 let rules = if known.is_none_or(|known| known < state.changed) {
                     let rows = sqlx::query("SELECT * FROM pm_guard_rule ORDER BY name");
                     let rows = rows.fetch_all(&mut *connection).await?;
@@ -232,21 +231,12 @@ macro_rules! rules {
                 } else {
                     None
                 };
-                let quotas = match known {
-                    Some(known) if known >= state.forgotten => {
-                        let newer = quotas::newer(connection, known).await?;
-                        if let (PAGE, Some(last)) = (newer.len(), newer.last()) {
-                            position.version = last.version;
-                        }
-                        QuotaChanges::These(newer)
-                    }
-                    _ => QuotaChanges::Any,
+                let heard = known.filter(|known| *known >= state.forgotten);
+                let quotas = match heard {
+                    Some(heard) => Some(quotas::newer(connection, heard).await?),
+                    None => None,
                 };
-                Ok(Changes {
-                    position,
-                    rules,
-                    quotas,
-                })
+                Ok(Changes::new(state.position, rules, quotas))
             }
 
             fn rule(row: &Row) -> Result<RuleRow, SqlError> {
