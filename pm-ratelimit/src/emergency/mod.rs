@@ -22,8 +22,8 @@ use pm_core::Clock;
 use self::changes::Changes;
 use self::hysteresis::Signal;
 use self::switch::{Current, Switch};
-use crate::Error;
 use crate::block::Cause;
+use crate::{Error, guard};
 
 pub use self::automatic::Automatic;
 pub use self::builder::EmergencyBuilder;
@@ -35,9 +35,6 @@ pub use self::reduction::{InvalidReduction, Reduction};
 pub use self::store::{EmergencyStore, Word};
 
 pub(crate) use self::profile::Named;
-
-/// How often the reading is taken, and the store asked.
-const LOOK: Duration = Duration::from_millis(250);
 
 /// Declares emergencies, for all limiters that are [built](crate::LimiterBuilder::emergency) with it:
 /// a handle that is cheap to clone.
@@ -155,21 +152,12 @@ impl Emergency {
     ///
     /// With the system clock, outside a tokio runtime with its timer on.
     pub async fn run(self) {
-        let mut failing = false;
-        loop {
+        let clock = self.0.switch.clock.clone();
+        guard::follow(clock, "emergencies", || {
             self.look();
-            let result = self.synchronize().await;
-            let was_failing = std::mem::replace(&mut failing, result.is_err());
-            match result {
-                Err(error) if !was_failing => {
-                    tracing::warn!(error = ?error, "the store of emergencies fails, going on with what is known");
-                }
-                Ok(()) if was_failing => tracing::info!("the store of emergencies is back"),
-                _ => {}
-            }
-            let clock = &self.0.switch.clock;
-            clock.sleep_until(clock.now() + LOOK).await;
-        }
+            self.synchronize()
+        })
+        .await;
     }
 
     /// Tells the store what was said here, and hears what was said elsewhere, if there is a store: what
