@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let challenged = Arc::new(AtomicU32::new(5));
 
     // Time is made here, so that this takes none; a service leaves both clocks out, and spawns
-    // `emergency.clone().run()`, which looks once a second.
+    // `emergency.clone().run()`, which looks four times a second.
     let (clock, time) = Clock::manual();
     let levels = Hysteresis {
         enter_above: 90.0,

@@ -46,7 +46,7 @@ pub use self::block::{AutoBlock, BlockLayer, BlockList, BlockStore};
 pub use self::builder::LimiterBuilder;
 pub use self::charge::{BucketId, Charge, Charges, Mode, TooManyCharges};
 pub use self::decision::{Decision, Outcome};
-pub use self::emergency::Emergency;
+pub use self::emergency::{Emergency, EmergencyStore};
 pub use self::error::Error;
 pub use self::explanation::{Because, Explained, Explanation};
 pub use self::key::DigestKey;

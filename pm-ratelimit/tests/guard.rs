@@ -9,10 +9,12 @@ mod kept {
     use async_trait::async_trait;
     use pm_core::{Cidr, Identity};
     use pm_ratelimit::block::{Changes, Entry, Position};
+    use pm_ratelimit::emergency::Word;
     use pm_ratelimit::rule_book::{self, Assigned, Told};
     use pm_ratelimit::violations::Threshold;
     use pm_ratelimit::{
-        BlockStore, Error, PolicyName, Quota, Rule, RuleStore, Violation, ViolationStore,
+        BlockStore, EmergencyStore, Error, PolicyName, Quota, Rule, RuleStore, Violation,
+        ViolationStore,
     };
 
     /// A store with the server that it is on, which ends with the last of those that use it.
@@ -37,6 +39,13 @@ mod kept {
             *running = Arc::downgrade(&server);
             server
         })
+    }
+
+    #[async_trait]
+    impl<S: EmergencyStore, V: fmt::Debug + Send + Sync + 'static> EmergencyStore for Kept<S, V> {
+        async fn exchange(self: Arc<Self>, known: Option<Word>) -> Result<Option<Word>, Error> {
+            Arc::clone(&self.store).exchange(known).await
+        }
     }
 
     #[async_trait]

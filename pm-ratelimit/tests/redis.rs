@@ -313,3 +313,36 @@ async fn entering_and_leaving_an_emergency_hands_out_no_burst() {
         assert!(!limiter.check(&ada, 1).await.is_allowed(), "{profile}");
     }
 }
+
+/// By two instances that share nothing but the server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_emergency_is_in_force_on_every_instance_within_a_second() {
+    let server = RedisServer::start();
+    let clock = Clock::system();
+    let instance = async || {
+        let store = pm_ratelimit::guard::RedisStore::new(connect(&server).await);
+        let emergency = Emergency::builder()
+            .profile("storm", Profile::scale(1, 5))
+            .store(Arc::new(store))
+            .build()
+            .expect("valid");
+        tokio::spawn(emergency.clone().run());
+        emergency
+    };
+    let (one, two) = (instance().await, instance().await);
+    let until = async |wanted: bool| {
+        let since = clock.now();
+        while two.state().is_some() != wanted {
+            tokio::task::yield_now().await;
+            let waited = clock.now().saturating_duration_since(since);
+            assert!(waited < Duration::from_secs(1) + SCHEDULING, "{waited:?}");
+        }
+    };
+    for _ in 0..3 {
+        let minute = Duration::from_secs(60);
+        (one.enter("storm", minute, "ada", "bots")).expect("it is there");
+        until(true).await;
+        one.leave("ada");
+        until(false).await;
+    }
+}

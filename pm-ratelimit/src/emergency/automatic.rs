@@ -34,7 +34,7 @@ pub struct Automatic {
 }
 
 impl Automatic {
-    /// Enters this profile by these levels of `reading`, which is taken once a second by
+    /// Enters this profile by these levels of `reading`, which is taken four times a second by
     /// [`Emergency::run`](super::Emergency::run): it must not block. One that is not a number is
     /// neither high nor low.
     pub fn new(

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use pm_core::Clock;
 
 use super::changes::{Changes, OnChange};
-use super::{Automatic, Declared, Emergency, InvalidEmergency, Profile};
+use super::{Automatic, Declared, Emergency, EmergencyStore, InvalidEmergency, Profile};
 use crate::PolicyName;
 
 /// The most profiles.
@@ -15,6 +15,7 @@ pub struct EmergencyBuilder {
     profiles: Vec<(String, Profile)>,
     automatic: Option<Automatic>,
     hooks: Vec<Box<OnChange>>,
+    store: Option<Arc<dyn EmergencyStore>>,
     clock: Clock,
 }
 
@@ -24,6 +25,7 @@ impl EmergencyBuilder {
             profiles: Vec::new(),
             automatic: None,
             hooks: Vec::new(),
+            store: None,
             clock: Clock::system(),
         }
     }
@@ -63,7 +65,16 @@ impl EmergencyBuilder {
         self
     }
 
-    /// The clock. Without it, [`Clock::system`].
+    /// Where what somebody declares is kept, for all instances that share it: there it is in force
+    /// within a second, if they are [run](Emergency::run) and have a profile of the name. Without this,
+    /// it is about this process.
+    pub fn store(mut self, store: Arc<dyn EmergencyStore>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// The clock. Without it, [`Clock::system`]. Emergencies end by the time of day, so that all
+    /// instances of a fleet need the same.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
@@ -104,6 +115,7 @@ impl EmergencyBuilder {
             profiles.into(),
             self.automatic,
             Changes::new(self.hooks),
+            self.store,
             self.clock,
         ))
     }

@@ -2,7 +2,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Current, Declared};
+use super::Declared;
+use super::switch::Current;
 
 pub(super) type OnChange = dyn Fn(Option<&Declared>) + Send + Sync;
 

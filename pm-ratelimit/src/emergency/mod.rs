@@ -8,6 +8,8 @@ mod hysteresis;
 mod invalid;
 mod profile;
 mod reduction;
+mod store;
+mod switch;
 #[cfg(test)]
 mod tests;
 
@@ -15,13 +17,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
-use pm_core::{Clock, Tick};
+use pm_core::Clock;
 
 use self::changes::Changes;
 use self::hysteresis::Signal;
-use crate::block::{Cause, after};
-use crate::telemetry;
+use self::switch::{Current, Switch};
+use crate::block::Cause;
+use crate::{Error, guard};
 
 pub use self::automatic::Automatic;
 pub use self::builder::EmergencyBuilder;
@@ -30,14 +32,9 @@ pub use self::hysteresis::Hysteresis;
 pub use self::invalid::{InvalidEmergency, UnknownProfile};
 pub use self::profile::{Answer, Profile};
 pub use self::reduction::{InvalidReduction, Reduction};
+pub use self::store::{EmergencyStore, Word};
 
 pub(crate) use self::profile::Named;
-
-/// How often the reading is taken.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// Who has said what a reading says.
-const AUTOMATIC: &str = "automatic";
 
 /// Declares emergencies, for all limiters that are [built](crate::LimiterBuilder::emergency) with it:
 /// a handle that is cheap to clone.
@@ -73,26 +70,17 @@ const AUTOMATIC: &str = "automatic";
 /// Every request is decided by one version of the rules and by one profile or none.
 /// [`Limiter::reload`](crate::Limiter::reload) counts for both, at the same moment.
 ///
-/// It is about the limiters of this process. A fleet is told instance by instance.
+/// **On every instance within a second**, if they share a [store](EmergencyBuilder::store) and are
+/// [run](Self::run): what somebody declares or ends counts at once where it is said, also if the store is
+/// down, and the others hear of it. What a reading declares is about its own instance. Without a store it
+/// is about the limiters of this process.
 #[derive(Clone)]
 pub struct Emergency(Arc<Shared>);
 
 struct Shared {
-    profiles: Box<[Named]>,
+    switch: Switch,
     automatic: Option<Automatic>,
-    changes: Changes,
-    clock: Clock,
-    /// Changed by [`Changes::make`] alone.
-    current: ArcSwapOption<Current>,
-}
-
-/// What is in force.
-#[derive(Debug)]
-struct Current {
-    /// Of the profile.
-    number: u16,
-    until: Tick,
-    declared: Declared,
+    store: Option<Arc<dyn EmergencyStore>>,
 }
 
 impl Emergency {
@@ -105,14 +93,13 @@ impl Emergency {
         profiles: Box<[Named]>,
         automatic: Option<Automatic>,
         changes: Changes,
+        store: Option<Arc<dyn EmergencyStore>>,
         clock: Clock,
     ) -> Self {
         Self(Arc::new(Shared {
-            profiles,
+            switch: Switch::new(profiles, changes, clock),
             automatic,
-            changes,
-            clock,
-            current: ArcSwapOption::empty(),
+            store,
         }))
     }
 
@@ -129,8 +116,8 @@ impl Emergency {
         by: impl Into<Box<str>>,
         because: impl Into<Box<str>>,
     ) -> Result<Declared, UnknownProfile> {
-        let (by, because) = (by.into(), because.into());
-        let declared = self.declare(profile, Cause::Manual, lasting, (by, because), |_| true);
+        let switch = &self.0.switch;
+        let declared = switch.enter(profile, lasting, by.into(), because.into());
         declared.ok_or(UnknownProfile(()))
     }
 
@@ -138,194 +125,109 @@ impl Emergency {
     ///
     /// No reading declares another one before it has been low.
     pub fn leave(&self, by: &str) -> Option<Declared> {
-        if let Some(automatic) = &self.0.automatic {
-            automatic.hold_off();
-        }
-        self.end(by, |_| true)
+        self.hold_off();
+        self.0.switch.leave(by)
     }
 
     /// What is in force now.
     #[must_use]
     pub fn state(&self) -> Option<Declared> {
-        let current = self.current()?;
+        let current = self.0.switch.current()?;
         Some(current.declared.clone())
     }
 
     /// The names of the profiles.
     pub fn profiles(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.0.profiles.iter().map(|(name, _)| &**name)
+        self.named().iter().map(|(name, _)| &**name)
     }
 
-    /// Takes the reading of [`Automatic`] once a second, for ever, and tells the hooks in time that an
-    /// emergency is over. Spawn it, if there is one or the other.
+    /// Takes the reading of [`Automatic`], keeps up with the store, and tells the hooks in time that an
+    /// emergency is over: four times a second, for ever. Spawn it, if there is one of these.
     ///
-    /// Cancel-safe: an automatic emergency then ends after [its time](Automatic::lasting).
+    /// While the store fails, what is said here counts here and is told when the store is back; one line
+    /// is logged when it begins and one when it ends. Cancel-safe: an automatic emergency then ends
+    /// after [its time](Automatic::lasting).
     ///
     /// # Panics
     ///
     /// With the system clock, outside a tokio runtime with its timer on.
     pub async fn run(self) {
-        loop {
+        let clock = self.0.switch.clock.clone();
+        guard::follow(clock, "emergencies", || {
             self.look();
-            let clock = &self.0.clock;
-            clock.sleep_until(clock.now() + LOOK).await;
-        }
+            self.synchronize()
+        })
+        .await;
     }
 
-    /// What [`run`](Self::run) does once a second.
+    /// Tells the store what was said here, and hears what was said elsewhere, if there is a store: what
+    /// [`run`](Self::run) does four times a second, and what you may wait for before the first request
+    /// is let in. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// If the store failed.
+    pub async fn synchronize(&self) -> Result<(), Error> {
+        let Some(store) = &self.0.store else {
+            return Ok(());
+        };
+        let known = self.0.switch.word();
+        if let Some(word) = Arc::clone(store).exchange(known.clone()).await?
+            && self.0.switch.hear(word, known.as_ref())
+        {
+            self.hold_off();
+        }
+        Ok(())
+    }
+
+    /// Takes the reading, if there is one: what [`run`](Self::run) does four times a second.
     pub fn look(&self) {
-        let now = self.0.clock.now();
-        let current = self.current();
+        let switch = &self.0.switch;
+        let current = switch.current();
         let Some(automatic) = &self.0.automatic else {
             return;
         };
+        let now = switch.clock.now();
         let is_ours = |current: &Current| current.declared.cause == Cause::Automatic;
         match (automatic.look(now), current) {
+            // Somebody's word counts more, also if it comes in between.
             (Signal::Enter, None) => {
-                let why = (AUTOMATIC.into(), "the reading is high".into());
-                // Somebody's word counts more, also if it comes in between.
-                let _ = self.declare(
-                    &automatic.profile,
-                    Cause::Automatic,
-                    automatic.lasting,
-                    why,
-                    |current| current.is_none(),
-                );
+                switch.enter_automatically(&automatic.profile, automatic.lasting);
             }
-            (Signal::Leave, Some(_)) => {
-                let _ = self.end(AUTOMATIC, is_ours);
-            }
+            (Signal::Leave, Some(_)) => switch.leave_automatically(),
             (_, Some(current)) if is_ours(&current) => {
                 let left = current.until.saturating_duration_since(now);
                 if left < automatic.lasting / 2 {
-                    self.prolong(&current, automatic.lasting);
+                    switch.prolong(&current, automatic.lasting);
                 }
             }
             _ => {}
         }
     }
 
+    fn hold_off(&self) {
+        if let Some(automatic) = &self.0.automatic {
+            automatic.hold_off();
+        }
+    }
+
     pub(crate) fn named(&self) -> &[Named] {
-        &self.0.profiles
+        &self.0.switch.profiles
     }
 
     /// The number of the profile that is in force now.
     #[inline]
     pub(crate) fn in_force(&self) -> Option<u16> {
-        let current = self.0.current.load();
-        let current = current.as_ref()?;
-        if self.0.clock.now() < current.until {
-            return Some(current.number);
-        }
-        self.lapse();
-        None
-    }
-
-    fn current(&self) -> Option<Arc<Current>> {
-        self.in_force()?;
-        self.0.current.load_full()
-    }
-
-    fn declare(
-        &self,
-        profile: &str,
-        cause: Cause,
-        lasting: Duration,
-        (by, because): (Box<str>, Box<str>),
-        may: impl FnOnce(Option<&Current>) -> bool,
-    ) -> Option<Declared> {
-        let shared = &self.0;
-        let mut names = shared.profiles.iter().map(|(name, _)| name);
-        let number = names.position(|name| **name == *profile)?;
-        let since_micros = shared.clock.wall_micros();
-        let declared = Declared {
-            profile: Arc::clone(&shared.profiles[number].0),
-            cause,
-            since_micros,
-            until_micros: after(since_micros, lasting),
-            by,
-            because,
-        };
-        let current = Arc::new(Current {
-            // There are at most 64.
-            number: number as u16,
-            until: shared.clock.now() + lasting,
-            declared: declared.clone(),
-        });
-        shared.changes.make(|| {
-            let known = shared.current.load();
-            if !may(known.as_deref()) {
-                return None;
-            }
-            shared.current.store(Some(Arc::clone(&current)));
-            telemetry::emergency_over(known.as_ref().map(|known| &known.declared));
-            telemetry::emergency_declared(&declared);
-            tracing::warn!(
-                profile = &*declared.profile,
-                cause = declared.cause.as_str(),
-                by = &*declared.by,
-                because = &*declared.because,
-                until_micros = declared.until_micros,
-                "an emergency is declared"
-            );
-            Some((Some(current), declared))
-        })
-    }
-
-    /// Of what is in force, only the end is another one.
-    fn prolong(&self, known: &Arc<Current>, lasting: Duration) {
-        let shared = &self.0;
-        let until_micros = after(shared.clock.wall_micros(), lasting);
-        let current = Arc::new(Current {
-            number: known.number,
-            until: shared.clock.now() + lasting,
-            declared: Declared {
-                until_micros,
-                ..known.declared.clone()
-            },
-        });
-        shared.changes.make(|| {
-            let same = shared.current.load();
-            let same = same.as_ref().is_some_and(|same| Arc::ptr_eq(same, known));
-            same.then(|| {
-                shared.current.store(Some(Arc::clone(&current)));
-                (Some(current), ())
-            })
-        });
-    }
-
-    /// What is over by its time is over for the hooks, too.
-    #[cold]
-    fn lapse(&self) {
-        let now = self.0.clock.now();
-        let _ = self.end("its time", |current| current.until <= now);
-    }
-
-    fn end(&self, by: &str, is_over: impl FnOnce(&Current) -> bool) -> Option<Declared> {
-        let shared = &self.0;
-        shared.changes.make(|| {
-            let known = shared.current.load_full()?;
-            if !is_over(&known) {
-                return None;
-            }
-            shared.current.store(None);
-            telemetry::emergency_over(Some(&known.declared));
-            tracing::info!(
-                profile = &*known.declared.profile,
-                by,
-                "an emergency is over"
-            );
-            Some((None, known.declared.clone()))
-        })
+        self.0.switch.in_force()
     }
 }
 
 impl fmt::Debug for Emergency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Emergency")
-            .field("profiles", &self.0.profiles)
+            .field("switch", &self.0.switch)
             .field("automatic", &self.0.automatic)
-            .field("current", &self.0.current.load().as_deref())
+            .field("store", &self.0.store)
             .finish_non_exhaustive()
     }
 }

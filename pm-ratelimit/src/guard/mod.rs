@@ -1,4 +1,4 @@
-//! Where violations, blocks and rules are kept.
+//! Where violations, blocks, rules and emergencies are kept.
 //!
 //! Each backend here keeps all of them, behind one connection. They are no place for buckets: those are in a
 //! [`RateLimitStore`](crate::RateLimitStore).

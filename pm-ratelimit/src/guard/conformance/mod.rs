@@ -1,8 +1,8 @@
-//! The suites that every store of violations, blocks and rules runs.
+//! The suites that every store of violations, blocks, rules and emergencies runs.
 //!
 //! Each function is one promise of [`ViolationStore`](crate::ViolationStore),
-//! [`BlockStore`](crate::BlockStore) or [`RuleStore`](crate::RuleStore), checked on a fresh store; it
-//! panics where the promise is broken. [`guard_conformance!`](crate::guard_conformance) makes one test
+//! [`BlockStore`](crate::BlockStore), [`RuleStore`](crate::RuleStore) or
+//! [`EmergencyStore`](crate::EmergencyStore), checked on a fresh store; it panics where the promise is broken. [`guard_conformance!`](crate::guard_conformance) makes one test
 //! of each:
 //!
 //! ```
@@ -18,6 +18,7 @@
 //! versioning.
 
 pub mod blocks;
+pub mod emergencies;
 pub mod quotas;
 pub mod rules;
 pub mod violations;
@@ -30,7 +31,7 @@ const SECOND: i64 = 1_000_000;
 
 /// One test for each function of [`guard::conformance`](mod@crate::guard::conformance), on the store
 /// that the expression makes anew for each, an [`Arc`](std::sync::Arc). What keeps only one kind of
-/// thing says so: `guard_conformance!(blocks on store)`, and `violations` the same; `rules` are those and
+/// thing says so: `guard_conformance!(blocks on store)`, and `emergencies` and `violations` the same; `rules` are those and
 /// quotas of users.
 ///
 /// The tests are `#[tokio::test]`s: the package needs `tokio` with the features `macros` and `rt`
@@ -48,6 +49,14 @@ macro_rules! guard_conformance {
             what_is_forgotten_is_gone_and_nothing_else
             entries_have_what_they_were_imposed_with
             many_who_impose_at_the_same_time_get_different_versions
+        );
+    };
+    (emergencies on $store:expr) => {
+        $crate::guard_conformance!(@tests emergencies $store;
+            nothing_stands_at_first
+            a_word_has_what_was_said
+            the_word_that_was_said_last_counts
+            many_who_say_something_at_the_same_time_agree
         );
     };
     (rules on $store:expr) => {
@@ -91,6 +100,7 @@ macro_rules! guard_conformance {
     };
     ($store:expr) => {
         $crate::guard_conformance!(blocks on $store);
+        $crate::guard_conformance!(emergencies on $store);
         $crate::guard_conformance!(rules on $store);
         $crate::guard_conformance!(violations on $store);
     };

@@ -1,4 +1,5 @@
 mod blocks;
+mod emergency;
 mod rules;
 mod violations;
 
@@ -11,9 +12,10 @@ use self::blocks::Blocks;
 use self::rules::Rules;
 use self::violations::Kept;
 use super::Position;
+use crate::emergency::Word;
 
-/// Violations, blocks and rules in the memory of this process: for one instance, or for several in a
-/// test.
+/// Violations, blocks, rules and emergencies in the memory of this process: for one instance, or for
+/// several in a test.
 ///
 /// What clients cause is bounded: the latest 100,000 violations of the last hour are kept, some 15 MB,
 /// and the violations of 16,384 addresses are counted at the same time; those with the fewest give way.
@@ -22,6 +24,8 @@ pub struct MemoryStore {
     violations: Mutex<Kept>,
     blocks: Mutex<Blocks>,
     rules: Mutex<Rules>,
+    /// The last one about emergencies.
+    word: Mutex<Option<Word>>,
 }
 
 impl MemoryStore {
@@ -32,6 +36,7 @@ impl MemoryStore {
             violations: Mutex::default(),
             blocks: Mutex::new(Blocks::new()),
             rules: Mutex::new(Rules::new()),
+            word: Mutex::default(),
         }
     }
 }

@@ -30,7 +30,7 @@ const TABLES: &str = include_str!("tables.sql");
 /// Whether they are there.
 const KNOWN: &str = "SELECT to_regclass('pm_guard_state') IS NOT NULL";
 
-/// Violations, blocks and rules in a PostgreSQL database, shared by all instances.
+/// Violations, blocks, rules and emergencies in a PostgreSQL database, shared by all instances.
 ///
 /// One writer at a time is let in, by an advisory lock: there is at most one write a second for each
 /// instance, and what somebody orders. The tables `pm_guard_*` are made when it is connected, in the first

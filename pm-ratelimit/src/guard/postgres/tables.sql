@@ -90,3 +90,13 @@ CREATE TABLE pm_guard_user_quota (
 );
 
 CREATE INDEX pm_guard_user_quota_withdrawn ON pm_guard_user_quota (version) WHERE withdrawn;
+
+-- The last word about emergencies: a profile that is in force, or none.
+CREATE TABLE pm_guard_emergency (
+    one SMALLINT PRIMARY KEY CHECK (one = 1),
+    profile TEXT,
+    said_us BIGINT NOT NULL,
+    until_us BIGINT NOT NULL,
+    actor TEXT NOT NULL,
+    reason TEXT NOT NULL
+);

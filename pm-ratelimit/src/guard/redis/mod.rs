@@ -1,4 +1,5 @@
 mod blocks;
+mod emergency;
 mod rules;
 mod texts;
 mod violations;
@@ -21,13 +22,13 @@ const IMPOSE: &str = concat!(include_str!("version.lua"), include_str!("impose.l
 /// Separates the fields of a row; only the last one may have it in it.
 const SEPARATOR: char = '\u{1f}';
 
-/// Violations, blocks and rules in a Redis or Valkey (6.2 or later), or in a cluster, shared by all
-/// instances.
+/// Violations, blocks, rules and emergencies in a Redis or Valkey (6.2 or later), or in a cluster, shared
+/// by all instances.
 ///
 /// Each call is one script, and so one round trip; it is never sent twice. All keys have one hash tag,
 /// and so are on one server of a cluster. Of each address the latest 100 violations are kept. Blocks,
-/// rules and quotas of users are as durable as the server; where it loses them, each instance keeps the
-/// blocks that it knows, and gives back the rules.
+/// rules, quotas of users and emergencies are as durable as the server; where it loses them, each instance
+/// keeps the blocks that it knows, and gives back the rules and the last word about emergencies.
 ///
 /// A full flush, of 1,000 violations of as many addresses, occupies the server for some milliseconds,
 /// at most once a second for each instance: where the same server decides on requests in a flood, that
@@ -39,6 +40,7 @@ pub struct RedisStore {
     impose: Script,
     changes: Script,
     rules: RuleScripts,
+    exchange: Script,
 }
 
 impl RedisStore {
@@ -53,6 +55,7 @@ impl RedisStore {
             impose: Script::new(IMPOSE),
             changes: Script::new(include_str!("changes.lua")),
             rules: RuleScripts::new(),
+            exchange: Script::new(include_str!("exchange.lua")),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What SQLite and PostgreSQL have in common: a backend only opens, locks and commits.
 
 mod blocks;
+mod emergency;
 mod quotas;
 mod rules;
 mod violations;
@@ -13,6 +14,7 @@ use sqlx::Error as SqlError;
 use crate::Error;
 
 pub(super) use self::blocks::blocks;
+pub(super) use self::emergency::emergency;
 pub(super) use self::quotas::{State, quotas};
 pub(super) use self::rules::rules;
 pub(super) use self::violations::{read_ring, violations, written_ring};
@@ -53,6 +55,7 @@ pub(super) fn new_epoch() -> i64 {
 macro_rules! backend {
     ($database:ident, $store:ident) => {
         sql::blocks!($database, $store);
+        sql::emergency!($database, $store);
         sql::quotas!($database);
         sql::rules!($database, $store);
         sql::violations!($database, $store);

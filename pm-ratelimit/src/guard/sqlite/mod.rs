@@ -17,8 +17,8 @@ const TABLES: &str = include_str!("tables.sql");
 /// Whether they are there.
 const KNOWN: &str = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'pm_guard_state')";
 
-/// Violations, blocks and rules in a SQLite file: for one machine, across restarts, and for several
-/// processes on it.
+/// Violations, blocks, rules and emergencies in a SQLite file: for one machine, across restarts, and for
+/// several processes on it.
 ///
 /// The file is in WAL mode, and commits survive the end of the process, though the last ones not the
 /// loss of power. The tables `pm_guard_*` are made when it is opened; the file may hold others.
