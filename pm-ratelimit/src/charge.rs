@@ -43,6 +43,7 @@ pub struct Charge {
     quota: Quota,
     cost: u32,
     ceiling: u32,
+    slice: u32,
     mode: Mode,
     on_failure: OnFailure,
 }
@@ -57,6 +58,7 @@ impl Charge {
             quota,
             cost,
             ceiling: quota.capacity(),
+            slice: 0,
             mode: Mode::Enforce,
             on_failure: OnFailure::Local,
         }
@@ -95,6 +97,16 @@ impl Charge {
         self
     }
 
+    /// The same charge of a bucket that tokens may be leased from: an instance takes up to `tokens`
+    /// ahead and spends them without asking. Only `Leases` (feature `redis`) does that; to every
+    /// other store, and with 0, the charge is one like any other.
+    #[inline]
+    #[must_use]
+    pub const fn leased(mut self, tokens: u32) -> Self {
+        self.slice = tokens;
+        self
+    }
+
     /// The charge of a rule, of the bucket that one subject has by it, so many times as expensive.
     #[inline]
     pub(crate) const fn of_subject(self, digest: u128, times: u32) -> Self {
@@ -122,10 +134,15 @@ impl Charge {
     /// The same charge under what is left of its quota in an emergency.
     ///
     /// The ceiling stays that of the whole: what is owed when an emergency begins or ends is carried
-    /// over, in both directions.
-    pub(crate) const fn reduced(self, reduction: &Reduction) -> Self {
+    /// over, in both directions. What is taken ahead is as much less.
+    pub(crate) fn reduced(self, reduction: &Reduction) -> Self {
+        let quota = reduction.of(&self.quota, self.cost);
+        let slice = u64::from(self.slice()) * u64::from(quota.capacity());
+        let slice = slice / u64::from(self.quota.capacity());
         Self {
-            quota: reduction.of(&self.quota, self.cost),
+            quota,
+            // No more than before, since the capacity is not.
+            slice: u32::try_from(slice).unwrap_or(self.slice),
             ..self
         }
     }
@@ -167,6 +184,18 @@ impl Charge {
     #[must_use]
     pub const fn ceiling(&self) -> u32 {
         self.ceiling
+    }
+
+    /// How many tokens an instance may take ahead: at most the capacity, 0 if it is not
+    /// [leased](Self::leased).
+    #[inline]
+    #[must_use]
+    pub const fn slice(&self) -> u32 {
+        if self.slice < self.quota.capacity() {
+            self.slice
+        } else {
+            self.quota.capacity()
+        }
     }
 
     /// What the charge means for the decision.
@@ -269,11 +298,26 @@ mod tests {
         let charge = Charge::new(BucketId::from_u128(1), Quota::per_second(9), 2)
             .with_mode(Mode::Shadow)
             .with_on_failure(OnFailure::Closed)
-            .with_ceiling(20);
+            .with_ceiling(20)
+            .leased(5);
         let own = charge.with_quota(Quota::per_day(30));
         assert_eq!((own.cost(), own.mode()), (2, Mode::Shadow));
         assert_eq!(own.on_failure(), OnFailure::Closed);
         assert_eq!((own.quota(), own.ceiling()), (&Quota::per_day(30), 30));
+        assert_eq!(
+            (own.slice(), own.with_quota(Quota::per_day(3)).slice()),
+            (5, 3)
+        );
+    }
+
+    #[test]
+    fn in_an_emergency_as_much_less_is_taken_ahead() {
+        let bucket = BucketId::from_u128(1);
+        let charge = Charge::new(bucket, Quota::per_second(100), 1).leased(10);
+        for (part, slice) in [("1/5", 2), ("1/20", 0), ("exempt", 10), ("50/second", 5)] {
+            let reduction = part.parse().expect(part);
+            assert_eq!(charge.reduced(&reduction).slice(), slice, "{part}");
+        }
     }
 
     #[test]

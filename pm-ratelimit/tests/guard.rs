@@ -245,7 +245,7 @@ mod sqlite {
             panic!("it was opened");
         };
         assert!(
-            source.to_string().contains("have schema 1, not 2"),
+            source.to_string().contains("have schema 1, not 3"),
             "{source}"
         );
     }

@@ -77,6 +77,8 @@ fn the_first_fault_is_named_with_rule_and_field() {
         ),
         (Rules::new().rule("a", rule().cost(0)), "a", "cost"),
         (Rules::new().rule("a", rule().cost(6)), "a", "cost"),
+        (Rules::new().rule("a", rule().leased(0)), "a", "leased"),
+        (Rules::new().rule("a", rule().leased(6)), "a", "leased"),
         (
             Rules::new().rule("a", rule().by(By::Custom(String::new()))),
             "a",

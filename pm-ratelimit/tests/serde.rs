@@ -15,6 +15,7 @@ const FILE: &str = r#"{
         "if_store_fails": "closed"
     },
     "user": {"by": "user", "quota": "300/minute burst 50", "roles": {"admin": 5, "manager": "3"}},
+    "poll": {"on": "poll", "by": "user", "quota": "600/minute", "leased": 50},
     "card": {"on": "/pay", "by": "custom:card", "quota": "3/day", "cost": 2, "priority": -1, "shadow": true}
 }"#;
 
@@ -34,6 +35,13 @@ fn rules() -> Rules {
                 .by(By::User)
                 .quota(Quota::per_minute(300).burst(50))
                 .roles(STANDARD_ROLES),
+        )
+        .rule(
+            "poll",
+            Rule::on("poll")
+                .by(By::User)
+                .quota(Quota::per_minute(600))
+                .leased(50),
         )
         .rule(
             "card",

@@ -22,6 +22,7 @@ pub(super) struct RuleRow {
     pub(super) roles: String,
     pub(super) shadow: bool,
     pub(super) if_store_fails: String,
+    pub(super) leased: Option<i64>,
     pub(super) version: i64,
 }
 
@@ -53,6 +54,7 @@ impl RuleRow {
             roles,
             shadow,
             if_store_fails,
+            leased,
         } = rule;
         let (http_method, endpoint_pattern) = match on.as_deref() {
             None => (None, None),
@@ -78,6 +80,7 @@ impl RuleRow {
             roles: roles.join("\n"),
             shadow: *shadow,
             if_store_fails: if_store_fails.as_str().to_owned(),
+            leased: leased.map(i64::from),
             version: version.cast_signed(),
         })
     }
@@ -96,6 +99,7 @@ impl RuleRow {
         let cost = self.cost.map(u32::try_from).transpose();
         let stage = self.stage.map(|stage| Stage::named(&stage).ok_or(stage));
         let if_store_fails = OnFailure::named(&self.if_store_fails);
+        let leased = self.leased.map(u32::try_from).transpose();
         let unknown = |what: &str| format!("{what:?} is not known to this version");
         let rule = Rule {
             on,
@@ -108,6 +112,7 @@ impl RuleRow {
             shadow: self.shadow,
             if_store_fails: if_store_fails
                 .ok_or_else(|| invalid("if_store_fails", unknown(&self.if_store_fails)))?,
+            leased: leased.map_err(|error| invalid("leased", error.to_string()))?,
         };
         Ok(SavedRule {
             name,
@@ -197,9 +202,10 @@ mod tests {
             stage,
             any::<bool>(),
             how,
+            any::<Option<u32>>(),
         );
         (on, by, quota, roles, rest).prop_map(|(on, by, quota, roles, rest)| {
-            let (cost, priority, stage, shadow, if_store_fails) = rest;
+            let (cost, priority, stage, shadow, if_store_fails, leased) = rest;
             let roles = roles.into_iter().map(|(role, (times, of))| {
                 let of = of.try_into().expect("it is not 0");
                 (role, Multiplier::ratio(times, of))
@@ -214,6 +220,7 @@ mod tests {
                 roles: roles.collect(),
                 shadow,
                 if_store_fails,
+                leased,
             }
         })
     }
@@ -249,7 +256,7 @@ mod tests {
         let rule = Rule::always().quota(Quota::per_minute(5));
         let row = RuleRow::new(&PolicyName::from_static("a"), &rule, 1).expect("a quota");
         type Change = fn(&mut RuleRow);
-        let changes: [(&str, Change); 7] = [
+        let changes: [(&str, Change); 8] = [
             ("by", |row| row.subject = "planet".into()),
             ("quota", |row| row.quota.window_millis = -1),
             ("quota", |row| row.quota.refill_rate = i64::MAX),
@@ -257,6 +264,7 @@ mod tests {
             ("stage", |row| row.stage = Some("later".into())),
             ("roles", |row| row.roles = "admin".into()),
             ("if_store_fails", |row| row.if_store_fails = "maybe".into()),
+            ("leased", |row| row.leased = Some(-1)),
         ];
         for (field, change) in changes {
             let mut row = row.clone();

@@ -377,6 +377,16 @@ impl Compiled {
                 format!("a request costs at least 1 token and at most the burst, {least}"),
             ));
         }
+        let slice = rule.leased;
+        if slice.is_some_and(|slice| slice == 0 || slice > least) {
+            return Err(invalid(
+                "leased",
+                format!(
+                    "an instance takes at least 1 token ahead and at most the burst, {least}: leave \
+                     it out to ask the store each time"
+                ),
+            ));
+        }
         let ceiling = roles.iter().map(|(_, quota)| quota.capacity()).max();
         let mode = if rule.shadow {
             Mode::Shadow
@@ -386,7 +396,8 @@ impl Compiled {
         let charge = Charge::new(BucketId::from_u128(keys.rule(&policy)), quota, cost)
             .with_ceiling(ceiling.unwrap_or_default())
             .with_mode(mode)
-            .with_on_failure(rule.if_store_fails);
+            .with_on_failure(rule.if_store_fails)
+            .leased(slice.unwrap_or_default());
         Ok(Self {
             charge,
             only_in,

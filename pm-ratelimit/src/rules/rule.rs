@@ -46,6 +46,8 @@ pub struct Rule {
     pub(crate) shadow: bool,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_default"))]
     pub(crate) if_store_fails: OnFailure,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub(crate) leased: Option<u32>,
 }
 
 #[cfg(feature = "serde")]
@@ -177,6 +179,16 @@ impl Rule {
     /// is enough for a no. Without it, [`OnFailure::Local`].
     pub const fn if_store_fails(mut self, on_failure: OnFailure) -> Self {
         self.if_store_fails = on_failure;
+        self
+    }
+
+    /// Each instance takes up to `tokens` of a bucket ahead and decides by them without asking: fewer
+    /// round trips, for being exact only to within what is held. It means something to the store
+    /// `Leases` (feature `redis`), which states the bound. Without it, every decision asks the store.
+    ///
+    /// At most the burst, of the smallest quota that a role gives.
+    pub const fn leased(mut self, tokens: u32) -> Self {
+        self.leased = Some(tokens);
         self
     }
 }

@@ -92,6 +92,7 @@ pub async fn rules_have_what_they_were_put_with<S: RuleStore>(store: Arc<S>) {
             .by(By::Everyone)
             .quota(large)
             .cost(u32::MAX)
+            .leased(u32::MAX)
             .priority(i32::MAX),
         Rule::always()
             .by(By::Connection)

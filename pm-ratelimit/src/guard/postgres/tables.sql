@@ -71,6 +71,8 @@ CREATE TABLE pm_guard_rule (
     roles TEXT NOT NULL,
     shadow BOOLEAN NOT NULL,
     if_store_fails TEXT NOT NULL,
+    -- Tokens that an instance may take ahead.
+    leased BIGINT,
     version BIGINT NOT NULL
 );
 

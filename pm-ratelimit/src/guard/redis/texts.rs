@@ -87,6 +87,9 @@ pub(super) fn written_rule(name: &PolicyName, rule: &Rule) -> Result<String, Err
         row.roles,
         u8::from(row.shadow).to_string(),
         row.if_store_fails,
+        row.leased
+            .map(|tokens| tokens.to_string())
+            .unwrap_or_default(),
     ];
     Ok(fields.join(&SEPARATOR.to_string()))
 }
@@ -109,6 +112,10 @@ fn read_rule(name: &str, text: &str) -> Option<RuleRow> {
         roles: next()?,
         shadow: next()? == "1",
         if_store_fails: next()?,
+        leased: some(next()?)
+            .map(|tokens| tokens.parse())
+            .transpose()
+            .ok()?,
         version: version.parse().ok()?,
     };
     next().is_none().then_some(row)

@@ -20,7 +20,7 @@ pub(super) use self::rules::rules;
 pub(super) use self::violations::{read_ring, violations, written_ring};
 
 /// The schema that this version of the crate reads and writes.
-pub(super) const SCHEMA: i64 = 2;
+pub(super) const SCHEMA: i64 = 3;
 
 pub(super) fn failed(error: SqlError) -> Error {
     match error {

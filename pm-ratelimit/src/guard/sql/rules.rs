@@ -178,7 +178,7 @@ macro_rules! rules {
                 let mut insert = QueryBuilder::<sqlx::$database>::new(
                     "INSERT INTO pm_guard_rule (name, endpoint_pattern, http_method, priority, \
                      bucket_capacity, refill_rate, window_seconds, window_millis, subject, cost, \
-                     stage, roles, shadow, if_store_fails, version) ",
+                     stage, roles, shadow, if_store_fails, leased, version) ",
                 );
                 insert.push_values(rows, |mut values, row| {
                     values
@@ -196,6 +196,7 @@ macro_rules! rules {
                         .push_bind(row.roles)
                         .push_bind(row.shadow)
                         .push_bind(row.if_store_fails)
+                        .push_bind(row.leased)
                         .push_bind(row.version);
                 });
                 insert.push(
@@ -208,7 +209,7 @@ macro_rules! rules {
                      window_millis = excluded.window_millis, subject = excluded.subject, \
                      cost = excluded.cost, stage = excluded.stage, roles = excluded.roles, \
                      shadow = excluded.shadow, if_store_fails = excluded.if_store_fails, \
-                     version = excluded.version",
+                     leased = excluded.leased, version = excluded.version",
                 );
                 insert.build().execute(connection).await?;
                 Ok(())
@@ -252,6 +253,7 @@ macro_rules! rules {
                     roles: row.try_get("roles")?,
                     shadow: row.try_get("shadow")?,
                     if_store_fails: row.try_get("if_store_fails")?,
+                    leased: row.try_get("leased")?,
                     version: row.try_get("version")?,
                 })
             }

@@ -71,6 +71,8 @@ CREATE TABLE pm_guard_rule (
     roles TEXT NOT NULL,
     shadow INTEGER NOT NULL,
     if_store_fails TEXT NOT NULL,
+    -- Tokens that an instance may take ahead.
+    leased INTEGER,
     version INTEGER NOT NULL
 ) STRICT;
 
