@@ -147,7 +147,8 @@ impl Default for Fallible {
 #[async_trait]
 impl RateLimitStore for Fallible {
     fn try_decide(&self, charges: &[Charge], now: Tick) -> Option<Decision> {
-        self.memory.try_decide(charges, now)
+        let is_up = !self.down.load(Ordering::Relaxed);
+        is_up.then(|| self.memory.decide_locally(charges, now))
     }
 
     async fn decide(self: Arc<Self>, charges: Charges, now: Tick) -> Result<Decision, Error> {

@@ -21,7 +21,8 @@ pub use self::local::LocalStore;
 ///
 /// It asks `Primary`, and where that fails, `Local`: for the very request that the primary failed
 /// to decide on, and for all that come while it is [down](RateLimitStore::state), which are answered
-/// at once, without waiting and without a future. No request is used to find out whether the primary
+/// at once, without waiting and without a future. What the primary can decide without asking anybody
+/// (what it has leased, what it remembers to have refused) it decides then, too. No request is used to find out whether the primary
 /// is back: its own switch says so. So nothing here fails, and nobody waits for longer than the
 /// primary's deadline.
 ///
@@ -198,12 +199,11 @@ impl<Primary: RateLimitStore, Local: LocalStore> Fallback<Primary, Local> {
 #[async_trait]
 impl<Primary: RateLimitStore, Local: LocalStore> RateLimitStore for Fallback<Primary, Local> {
     fn try_decide(&self, charges: &[Charge], now: Tick) -> Option<Decision> {
-        if self.primary.state() == State::Down {
-            return Some(self.stand_in(charges, now));
+        if let Some(decision) = self.primary.try_decide(charges, now) {
+            self.mirror(charges, &decision, now);
+            return Some(decision);
         }
-        let decision = self.primary.try_decide(charges, now)?;
-        self.mirror(charges, &decision, now);
-        Some(decision)
+        (self.primary.state() == State::Down).then(|| self.stand_in(charges, now))
     }
 
     /// Cancel-safe as far as the primary is.

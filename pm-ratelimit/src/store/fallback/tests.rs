@@ -679,7 +679,10 @@ fn refusals_are_remembered_inside_and_outside() {
     assert_eq!(inside.primary().state(), State::Down);
     let inside: Arc<dyn RateLimitStore> = inside;
     let refused = ask(&inside);
-    assert!(!refused.is_admitted() && refused.is_degraded());
+    let known = "what is remembered is known without the primary";
+    assert!(!refused.is_admitted() && !refused.is_degraded(), "{known}");
+    let decided = inside.try_decide(&[charge(2)], clock.now());
+    assert!(decided.is_some_and(|decision| decision.is_degraded()));
 }
 
 #[test]
