@@ -28,6 +28,11 @@ impl BucketId {
     pub const fn as_u128(self) -> u128 {
         self.0
     }
+
+    /// Which of so many places it belongs to.
+    pub(crate) const fn place(self, of: usize) -> usize {
+        ((self.0 ^ self.0 >> 64) as u64 % of as u64) as usize
+    }
 }
 
 impl fmt::Debug for BucketId {
@@ -117,6 +122,12 @@ impl Charge {
         }
     }
 
+    /// The same charge of more or less.
+    #[cfg(feature = "redis")]
+    pub(crate) const fn with_cost(self, cost: u32) -> Self {
+        Self { cost, ..self }
+    }
+
     /// The same charge under another quota that the ceiling has been set for.
     pub(crate) const fn with_role(self, quota: Quota) -> Self {
         Self { quota, ..self }
@@ -196,6 +207,15 @@ impl Charge {
         } else {
             self.quota.capacity()
         }
+    }
+
+    /// Whether tokens that were taken ahead can pay for it: whoever looks wants to see what is there,
+    /// nothing is paid for nothing, and what never fits is refused.
+    #[inline]
+    #[cfg(feature = "redis")]
+    pub(crate) fn is_leased(&self) -> bool {
+        let (least, most) = (1, self.quota.capacity());
+        self.slice > 0 && self.mode != Mode::Peek && (least..=most).contains(&self.cost)
     }
 
     /// What the charge means for the decision.

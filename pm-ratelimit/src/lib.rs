@@ -64,9 +64,9 @@ pub use self::rules::{
     STANDARD_ROLES, Stage,
 };
 pub use self::service::RateLimit;
-#[cfg(feature = "redis")]
-pub use self::store::RedisStore;
 pub use self::store::{Fallback, LocalStore, MemoryStore, RateLimitStore, Refusals};
+#[cfg(feature = "redis")]
+pub use self::store::{Leases, RedisStore};
 pub use self::subject::{Subject, User};
 pub use self::tally::RuleDecisions;
 pub use self::telemetry::Stats;

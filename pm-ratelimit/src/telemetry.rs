@@ -60,6 +60,13 @@ pub const RULE_STORE_FAILURES: &str = "pm_ratelimit_rule_store_failures_total";
 /// Counter: look-ups of quotas of users in the store of rules, because nothing was remembered.
 pub const QUOTA_LOOKUPS: &str = "pm_ratelimit_quota_lookups_total";
 
+/// Counter: tokens that were leased, by `event`: `taken` ahead from their buckets, `returned` to them
+/// unspent, or `lost`.
+pub const LEASED: &str = "pm_ratelimit_leased_tokens_total";
+
+/// Gauge: tokens that this instance holds and may spend without asking, once a second.
+pub const LEASES_OUTSTANDING: &str = "pm_ratelimit_leases_outstanding_tokens";
+
 /// What became of a rule in a decision.
 #[derive(Clone, Copy, Debug)]
 #[repr(usize)]
@@ -300,6 +307,24 @@ fn count(name: &'static str, label: Option<(&'static str, &'static str)>, by: u6
         Some((label, value)) => metrics::counter!(name, label => value).increment(by),
         None => metrics::counter!(name).increment(by),
     }
+}
+
+#[cfg(feature = "redis")]
+pub(crate) fn leased(event: &'static str, tokens: u32) {
+    if tokens > 0 {
+        count(LEASED, Some(("event", event)), tokens.into());
+    }
+}
+
+#[cfg(feature = "redis")]
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "there are not as many tokens as a double can count"
+)]
+pub(crate) fn leases_outstanding(tokens: u64) {
+    #[cfg(feature = "metrics")]
+    metrics::gauge!(LEASES_OUTSTANDING).set(tokens as f64);
 }
 
 /// What a [`BlockList`](crate::BlockList) has counted since it was made.

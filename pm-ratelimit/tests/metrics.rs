@@ -61,7 +61,7 @@ struct Down;
 #[async_trait]
 impl RateLimitStore for Down {
     fn try_decide(&self, _: &[Charge], _: Tick) -> Option<Decision> {
-        unreachable!("it is down")
+        None
     }
 
     async fn decide(self: Arc<Self>, _: Charges, _: Tick) -> Result<Decision, Error> {
@@ -154,6 +154,8 @@ fn what_happens_is_counted() {
         telemetry::DEGRADED,
         telemetry::UNIDENTIFIED,
         telemetry::LOOKUP_FAILURES,
+        telemetry::LEASED,
+        telemetry::LEASES_OUTSTANDING,
         telemetry::RELOADS,
         telemetry::EMERGENCIES,
         telemetry::EMERGENCY,

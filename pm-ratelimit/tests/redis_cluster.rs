@@ -12,7 +12,7 @@ use pm_core::degrade::State;
 use pm_core::redis::{Endpoint, Options, Redis};
 use pm_core::{Clock, Tick};
 use pm_ratelimit::{
-    BucketId, By, Charge, Charges, Decision, Error, Fallback, Limiter, MemoryStore, Mode,
+    BucketId, By, Charge, Charges, Decision, Error, Fallback, Leases, Limiter, MemoryStore, Mode,
     OnFailure, Quota, RateLimitStore, RedisStore, Rule, Rules, Subject, Verdict,
 };
 use pm_testing::{Log, RedisCluster};
@@ -481,4 +481,51 @@ async fn over_a_failover_a_fallback_goes_on_admitting_and_nobody_waits() {
     assert!(failover.seen.allowed > 0, "nobody noticed");
     assert_eq!(limiter.stats().failed, 0);
     a_line_for_each_switch(&log, &redis);
+}
+
+/// Leases of buckets in several slots: what is asked for them is taken from all or from none, and all
+/// that is unspent comes back to where it was.
+#[tokio::test]
+async fn buckets_of_several_slots_are_leased_together() {
+    let cluster = RedisCluster::start();
+    let redis = connect(&cluster, PATIENT).await;
+    let store = Arc::new(RedisStore::new(redis));
+    let leases = Arc::new(Leases::of(Arc::clone(&store), 100));
+    let quota = SLOW.burst(200);
+    let charges: Vec<Charge> = (0..3)
+        .map(|number| charge(number, quota).leased(20))
+        .collect();
+    let admits = async |charges: &[Charge]| {
+        if let Some(decision) = leases.try_decide(charges, Tick::ZERO) {
+            return decision.is_admitted();
+        }
+        let charges = Charges::try_from(charges).expect("no more than eight");
+        let decided = Arc::clone(&leases).decide(charges, Tick::ZERO).await;
+        decided.expect("it works").is_admitted()
+    };
+    let before = scripts(&cluster);
+    for _ in 0..100 {
+        assert!(admits(&charges).await);
+    }
+    let asked = (scripts(&cluster) - before) / 3;
+    assert!(asked < 20, "{asked} questions");
+
+    let empty = [charge(7, quota), charges[0]];
+    for _ in 0..200 {
+        assert!(admits(&empty[..1]).await);
+    }
+    let spent = leases.stats().spent;
+    assert!(!admits(&empty).await);
+    assert_eq!(leases.stats().spent, spent);
+
+    leases.release().await;
+    let stats = leases.stats();
+    assert_eq!(
+        (stats.outstanding, stats.lost, store.forfeited()),
+        (0, 0, 0)
+    );
+    assert_eq!(stats.taken, stats.spent + stats.returned);
+    for number in 0..3 {
+        assert_eq!(remaining(&store, number, quota).await, 100);
+    }
 }

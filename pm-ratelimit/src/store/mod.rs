@@ -3,6 +3,8 @@
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod fallback;
+#[cfg(feature = "redis")]
+mod leases;
 mod memory;
 #[cfg(all(test, not(pm_loom)))]
 mod rates;
@@ -20,6 +22,8 @@ use pm_core::degrade::State;
 use crate::{Charge, Charges, Decision, Error};
 
 pub use self::fallback::{Fallback, FallbackStats, LocalStore};
+#[cfg(feature = "redis")]
+pub use self::leases::{LeaseStats, Leases};
 pub use self::memory::{MemoryStats, MemoryStore};
 #[cfg(feature = "redis")]
 pub use self::redis::RedisStore;

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use async_trait::async_trait;
@@ -23,6 +24,9 @@ const WAYS: usize = 4;
 /// count. What the other charges of such a decision would have been answered is [not
 /// known](Outcome::is_known).
 ///
+/// Of a bucket that is [leased](Charge::leased), a refusal is remembered for a second: what other
+/// instances hold of it may be given back.
+///
 /// A store that takes and [gives back](RateLimitStore) makes the wait longer than it need be, for whoever
 /// asked in between: by as long as what was held takes to come back.
 ///
@@ -41,16 +45,22 @@ struct Known {
     quota: Quota,
     /// When it is full again, in nanoseconds of the caller's clock. 0 if nothing is known.
     full_at: u64,
+    /// Until when that is to be believed.
+    until: u64,
 }
+
+/// How long a refusal of a leased bucket is remembered.
+const LEASED: Duration = Duration::from_secs(1);
 
 const NOTHING: Known = Known {
     bucket: BucketId::from_u128(0),
     quota: Quota::per_second(1),
     full_at: 0,
+    until: 0,
 };
 
 impl Refusals {
-    /// Remembers about `buckets` of what `store` refuses; 50 bytes for each, from the start.
+    /// Remembers about `buckets` of what `store` refuses; 68 bytes for each, from the start.
     #[must_use]
     pub fn of(store: Arc<dyn RateLimitStore>, buckets: usize) -> Self {
         let sets = buckets.div_ceil(WAYS).max(1);
@@ -90,7 +100,8 @@ impl Refusals {
 
     fn known(&self, charge: &Charge, now: Tick) -> Outcome {
         let known = self.with_set(charge.bucket(), |set| {
-            let known = set.iter().find(|known| known.is(charge));
+            let mut known = set.iter().filter(|known| known.is(charge));
+            let known = known.find(|known| known.until > now.as_nanos());
             known.map(|known| known.full_at)
         });
         known
@@ -114,8 +125,9 @@ impl Refusals {
                 .any(|bucket| bucket == charge.bucket());
             if charge.mode() != Mode::Peek && outcome.is_known() && !twice {
                 let full_at = now.as_nanos().saturating_add(outcome.reset_nanos());
+                let word = Known::of(charge, full_at, now);
                 self.with_set(charge.bucket(), |set| {
-                    update(set, charge, full_at, outcome.retry_after().is_some());
+                    update(set, charge, word, outcome.retry_after().is_some());
                 });
             }
         }
@@ -123,32 +135,27 @@ impl Refusals {
 
     /// The lock is held for a look at four entries.
     fn with_set<T>(&self, bucket: BucketId, work: impl FnOnce(&mut [Known; WAYS]) -> T) -> T {
-        let id = bucket.as_u128();
-        let number = (id ^ id >> 64) as u64 % self.sets.len() as u64;
-        let set = &self.sets[number as usize];
+        let set = &self.sets[bucket.place(self.sets.len())];
         work(&mut set.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 /// What is known is kept up to date by what is admitted, and begins with a refusal. Under another
 /// quota it was another word.
-fn update(set: &mut [Known; WAYS], charge: &Charge, full_at: u64, refused: bool) {
-    let (bucket, quota) = (charge.bucket(), *charge.quota());
+fn update(set: &mut [Known; WAYS], charge: &Charge, latest: Known, refused: bool) {
     for known in set.iter_mut() {
-        if known.bucket == bucket && known.quota != quota {
+        if known.bucket == latest.bucket && known.quota != latest.quota {
             *known = NOTHING;
         }
     }
     match set.iter_mut().find(|known| known.is(charge)) {
+        // What is leased is given back: what was known before may be too much.
+        Some(known) if charge.slice() > 0 => *known = latest,
         // The answers of a store may overtake each other.
-        Some(known) => known.full_at = known.full_at.max(full_at),
+        Some(known) => known.full_at = known.full_at.max(latest.full_at),
         None if refused => {
             if let Some(known) = set.iter_mut().min_by_key(|known| known.full_at) {
-                *known = Known {
-                    bucket,
-                    quota,
-                    full_at,
-                };
+                *known = latest;
             }
         }
         None => {}
@@ -156,6 +163,19 @@ fn update(set: &mut [Known; WAYS], charge: &Charge, full_at: u64, refused: bool)
 }
 
 impl Known {
+    fn of(charge: &Charge, full_at: u64, now: Tick) -> Self {
+        let until = match charge.slice() {
+            0 => Tick::from_nanos(u64::MAX),
+            _ => now + LEASED,
+        };
+        Self {
+            bucket: charge.bucket(),
+            quota: *charge.quota(),
+            full_at,
+            until: until.as_nanos(),
+        }
+    }
+
     fn is(&self, charge: &Charge) -> bool {
         self.full_at > 0 && self.bucket == charge.bucket() && self.quota == *charge.quota()
     }
@@ -285,6 +305,24 @@ mod tests {
         assert!(!ask(2, 100).is_admitted(), "known without asking, too");
         assert_eq!(counting.1.load(Ordering::Relaxed), 2);
         assert!(ask(1, 100).is_admitted());
+    }
+
+    /// A regression would keep a caller out for as long as the bucket takes to fill up, though another
+    /// instance has given back what it held.
+    #[test]
+    fn of_a_leased_bucket_a_refusal_is_believed_for_a_second() {
+        let counting = Arc::new(Counting(MemoryStore::bounded(10), AtomicU64::new(0)));
+        let refusals = Refusals::of(counting.clone(), 10);
+        let charge = Charge::new(BucketId::from_u128(7), Quota::per_day(1), 1).leased(1);
+        let asked = |millis: u64| {
+            let now = Tick::from_nanos(millis * 1_000_000);
+            let _ = refusals.try_decide(&[charge], now);
+            counting.1.load(Ordering::Relaxed)
+        };
+        assert_eq!(
+            [0, 0, 999, 1_000, 1_999, 2_000].map(asked),
+            [1, 2, 2, 3, 3, 4]
+        );
     }
 
     #[test]

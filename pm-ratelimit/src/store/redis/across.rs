@@ -8,27 +8,25 @@ use futures_util::future::join_all;
 use pm_core::redis::Error;
 use tokio::task::JoinHandle;
 
-use super::answer::{self, Answer};
+use super::answer::Answer;
 use super::group::Group;
 use super::{RedisStore, failed};
-use crate::Decision;
 
 /// What is known of each group.
 type Answers = Vec<Option<Answer>>;
 
-/// Decides within the deadline of the store's handle.
+/// What the groups answer, within the deadline of the store's handle.
 ///
 /// Taking and giving back are tasks of their own: whoever asked may go away in between, and nobody
 /// would give back. The scripts that give back have a deadline of their own, because one that is cut
 /// short looks like a server that does not answer.
 pub(super) async fn decide(
     store: Arc<RedisStore>,
-    groups: Vec<Group>,
-) -> Result<Decision, crate::Error> {
+    groups: Arc<[Group]>,
+) -> Result<Answers, crate::Error> {
     let clock = store.redis.clock().clone();
     let end = clock.now() + store.redis.deadline();
-    let groups: Arc<[Group]> = groups.into();
-    let taking = pm_core::context::spawn(take(store, Arc::clone(&groups)));
+    let taking = pm_core::context::spawn(take(store, groups));
     let (mut answers, giving_back) = taking
         .await
         .map_err(crate::Error::unavailable)?
@@ -39,7 +37,7 @@ pub(super) async fn decide(
             answers = corrected;
         }
     }
-    Ok(answer::decision(&groups, &answers))
+    Ok(answers)
 }
 
 /// Asks all groups at once. If one refuses, the others are being given back what they took when this

@@ -29,6 +29,27 @@ pub(super) struct Part {
     pub(super) given_ns: u64,
 }
 
+/// What has to be known to give a charge back.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Receipt {
+    at: u64,
+    part: Part,
+}
+
+/// In the order of the charges; of those that took nothing there is none.
+pub(in crate::store) type Receipts = [Option<Receipt>; Charges::MAX];
+
+impl Receipt {
+    /// As if nothing else had been asked for.
+    pub(super) fn answer(self) -> Answer {
+        Answer {
+            admitted: true,
+            at: self.at,
+            parts: [self.part].into_iter().collect(),
+        }
+    }
+}
+
 impl Answer {
     /// The answer of `decide.lua` on so many charges.
     pub(super) fn read(reply: Reply, charges: usize) -> Result<Self, Error> {
@@ -100,4 +121,22 @@ pub(super) fn decision(groups: &[Group], answers: &[Option<Answer>]) -> Decision
     } else {
         Decision::refused(outcomes)
     }
+}
+
+/// What each charge of a decision took, if all its groups admit.
+pub(super) fn receipts(groups: &[Group], answers: &[Option<Answer>]) -> Receipts {
+    let mut receipts = [None; Charges::MAX];
+    let admitted = |answer: &Option<Answer>| answer.as_ref().is_some_and(|one| one.admitted);
+    if !answers.iter().all(admitted) {
+        return receipts;
+    }
+    for (group, answer) in groups.iter().zip(answers.iter().flatten()) {
+        for at in group.taken(answer) {
+            receipts[group.members[at].place] = Some(Receipt {
+                at: answer.at,
+                part: answer.parts[at],
+            });
+        }
+    }
+    receipts
 }

@@ -100,7 +100,7 @@ impl Group {
     }
 
     /// Those members whose tokens were taken.
-    fn taken(&self, answer: &Answer) -> ArrayVec<usize, { Charges::MAX }> {
+    pub(super) fn taken(&self, answer: &Answer) -> ArrayVec<usize, { Charges::MAX }> {
         let is_taken = |charge: &Charge, part: &Part| {
             part.fits && charge.cost() > 0 && charge.mode() != Mode::Peek
         };

@@ -9,13 +9,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use pm_core::Tick;
 use pm_core::degrade::State;
 use pm_core::redis::{Redis, Script};
+use pm_core::{Clock, Tick};
 
+use self::answer::Answer;
 use self::group::Group;
 use super::RateLimitStore;
 use crate::{Charge, Charges, Decision, Error};
+
+pub(super) use self::answer::{Receipt, Receipts};
 
 const DECIDE: &str = concat!(include_str!("bucket.lua"), include_str!("decide.lua"));
 const REFUND: &str = concat!(include_str!("bucket.lua"), include_str!("refund.lua"));
@@ -122,6 +125,46 @@ impl RedisStore {
         self.forfeited.load(Ordering::Relaxed)
     }
 
+    /// What each group of the charges was answered.
+    async fn ask(
+        self: Arc<Self>,
+        charges: &[Charge],
+    ) -> Result<(Arc<[Group]>, Vec<Option<Answer>>), Error> {
+        let groups: Arc<[Group]> = Group::all(&self, charges).into();
+        let answers = match &*groups {
+            [] => Vec::new(),
+            [group] => vec![Some(group.decide(&self).await.map_err(failed)?)],
+            _ => across::decide(self, Arc::clone(&groups)).await?,
+        };
+        Ok((groups, answers))
+    }
+
+    /// Decides as [`decide`](RateLimitStore::decide) does, and says of each charge that was taken how
+    /// to give it back.
+    pub(super) async fn take(
+        self: Arc<Self>,
+        charges: &[Charge],
+    ) -> Result<(Decision, Receipts), Error> {
+        let (groups, answers) = self.ask(charges).await?;
+        let receipts = answer::receipts(&groups, &answers);
+        Ok((answer::decision(&groups, &answers), receipts))
+    }
+
+    /// Gives back a charge, or less than it took: then it is as if the rest had been taken in its
+    /// place.
+    pub(super) async fn give_back(&self, charge: &Charge, receipt: &Receipt) -> Result<(), Error> {
+        for group in Group::all(self, slice::from_ref(charge)) {
+            let mut answer = receipt.answer();
+            (group.give_back(self, &mut answer).await).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// What its deadlines are measured with.
+    pub(super) fn clock(&self) -> &Clock {
+        self.redis.clock()
+    }
+
     fn key(&self, charge: &Charge) -> String {
         format!("{}{:032x}", self.prefix, charge.bucket().as_u128())
     }
@@ -141,15 +184,8 @@ impl RateLimitStore for RedisStore {
     /// [`Error::TimedOut`] if the server did not answer within the handle's deadline,
     /// [`Error::Unavailable`] with the handle's error as its source otherwise.
     async fn decide(self: Arc<Self>, charges: Charges, _: Tick) -> Result<Decision, Error> {
-        let groups = Group::all(&self, charges.as_slice());
-        match &groups[..] {
-            [] => Ok(Decision::admitted([])),
-            [group] => {
-                let answer = group.decide(&self).await.map_err(failed)?;
-                Ok(answer::decision(slice::from_ref(group), &[Some(answer)]))
-            }
-            _ => across::decide(self, groups).await,
-        }
+        let (groups, answers) = self.ask(charges.as_slice()).await?;
+        Ok(answer::decision(&groups, &answers))
     }
 
     /// What the handle's switch says.
@@ -175,4 +211,4 @@ fn failed(error: pm_core::redis::Error) -> Error {
 }
 
 #[cfg(all(test, not(pm_loom)))]
-mod tests;
+pub(super) mod tests;

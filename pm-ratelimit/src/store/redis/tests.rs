@@ -39,15 +39,15 @@ fn timed(redis: Redis, clock: &str) -> RedisStore {
     }
 }
 
-struct Setup {
-    server: RedisServer,
-    store: Arc<RedisStore>,
+pub(in crate::store) struct Setup {
+    pub(in crate::store) server: RedisServer,
+    pub(in crate::store) store: Arc<RedisStore>,
     /// Microseconds that the server's clock shows.
     now: AtomicU64,
 }
 
 impl Setup {
-    async fn start() -> Self {
+    pub(in crate::store) async fn start() -> Self {
         let server = RedisServer::start();
         let endpoint = Endpoint::single(&server.url()).expect("an address");
         // A machine that is busy with other tests misses the default.
@@ -73,7 +73,7 @@ impl Setup {
             .ask(&["HSET", "time", "s", &seconds, "us", &micros]);
     }
 
-    async fn decide(&self, charges: &[Charge]) -> Decision {
+    pub(in crate::store) async fn decide(&self, charges: &[Charge]) -> Decision {
         let charges = Charges::try_from(charges).expect("no more than eight");
         let store = Arc::clone(&self.store);
         store.decide(charges, Tick::ZERO).await.expect("it works")

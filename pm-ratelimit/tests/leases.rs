@@ -1,0 +1,370 @@
+//! Three processes that lease tokens of one Redis, some of which are killed: 12 of them, or with
+//! `PM_TEST_LONG=1` 150.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use pm_core::Clock;
+use pm_core::redis::{Endpoint, Options, Redis};
+use pm_ratelimit::{BucketId, Charge, Leases, Quota, RateLimitStore, RedisStore};
+use pm_testing::RedisServer;
+
+const URL: &str = "PM_TEST_REDIS_URL";
+const FILE: &str = "PM_TEST_LEASES_FILE";
+const TASK: &str = "PM_TEST_LEASES_TASK";
+
+const PROCESSES: usize = 3;
+
+/// That ask at the same time, in each process.
+const TASKS: usize = 4;
+
+const BURST: u32 = 400;
+const PER_SECOND: u32 = 2_000;
+const SLICE: u32 = 50;
+
+/// For so long whoever comes in gusts asks without a pause, once in so long: it takes half of that
+/// until the bucket is full again.
+const GUST: Duration = Duration::from_millis(30);
+const CALM: Duration = Duration::from_millis(400);
+
+/// What a process is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Task {
+    /// As fast as it can, from a bucket that never runs empty, one question for each decision.
+    Exact,
+    /// The same with a slice.
+    Leased,
+    /// In gusts, from a bucket that is empty at the end of each.
+    Gusts,
+}
+
+impl Task {
+    const ALL: [(&str, Self); 3] = [
+        ("exact", Self::Exact),
+        ("leased", Self::Leased),
+        ("gusts", Self::Gusts),
+    ];
+
+    fn of(name: &str) -> Self {
+        let task = Self::ALL.into_iter().find(|(known, _)| *known == name);
+        task.unwrap().1
+    }
+
+    fn name(self) -> &'static str {
+        Self::ALL
+            .into_iter()
+            .find(|(_, task)| *task == self)
+            .unwrap()
+            .0
+    }
+
+    fn charge(self) -> Charge {
+        let plenty = Quota::per_second(1_000_000).burst(u32::MAX);
+        let of = |number: u128, quota| Charge::new(BucketId::from_u128(number), quota, 1);
+        match self {
+            Self::Exact => of(1, plenty),
+            Self::Leased => of(2, plenty).leased(10_000),
+            Self::Gusts => of(3, Quota::per_second(PER_SECOND).burst(BURST)).leased(SLICE),
+        }
+    }
+}
+
+/// Counted where it outlives a process that is killed: what was admitted, and how much of that
+/// without asking.
+struct Tally(File);
+
+impl Tally {
+    fn write(&self, admitted: u64, spent: u64) {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&admitted.to_le_bytes());
+        bytes[8..].copy_from_slice(&spent.to_le_bytes());
+        self.0.write_all_at(&bytes, 0).unwrap();
+    }
+
+    fn read(&self) -> (u64, u64) {
+        let mut bytes = [0; 16];
+        // Nothing, until it has been written to.
+        let _ = self.0.read_at(&mut bytes, 0).unwrap();
+        let (admitted, spent) = bytes.split_at(8);
+        let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
+        (number(admitted), number(spent))
+    }
+}
+
+/// One process, as the test sees it.
+struct Process {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    tally: Tally,
+}
+
+impl Process {
+    fn start(test: &str, task: Task, url: &str, file: &Path) -> Self {
+        let tally = File::create_new(file).unwrap();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture", "--test-threads=1"])
+            .env(URL, url)
+            .env(FILE, file)
+            .env(TASK, task.name())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self {
+            stdin: child.stdin.take(),
+            child,
+            tally: Tally(File::open(file).unwrap_or(tally)),
+        }
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Ends it as a service is ended: it gives back what it holds.
+    fn end(&mut self) {
+        self.stdin = None;
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+/// Not to be left behind by a test that fails.
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+struct Fleet {
+    test: &'static str,
+    server: RedisServer,
+    folder: tempfile::TempDir,
+    clock: Clock,
+}
+
+impl Fleet {
+    fn of(test: &'static str) -> Self {
+        Self {
+            test,
+            server: RedisServer::start(),
+            folder: tempfile::tempdir().unwrap(),
+            clock: Clock::system(),
+        }
+    }
+
+    fn start(&self, task: Task, number: usize) -> Process {
+        let file: PathBuf = self.folder.path().join(format!("{}-{number}", task.name()));
+        Process::start(self.test, task, &self.server.url(), &file)
+    }
+
+    /// Decisions per second of three processes, while all of them are at it.
+    fn speed(&self, task: Task) -> f64 {
+        let processes: Vec<_> = (0..PROCESSES)
+            .map(|number| self.start(task, number))
+            .collect();
+        let sum = || -> u64 { processes.iter().map(|one| one.tally.read().0).sum() };
+        while processes.iter().any(|one| one.tally.read().0 == 0) {
+            self.wait(Duration::from_millis(1));
+        }
+        let (began, before) = (self.clock.now(), sum());
+        self.wait(Duration::from_secs(1));
+        let (ended, after) = (self.clock.now(), sum());
+        let took = ended.saturating_duration_since(began);
+        (after - before) as f64 / took.as_secs_f64()
+    }
+
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "it waits for other processes, which have a time of their own"
+    )]
+    fn wait(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+}
+
+/// The same tests are what each of the processes runs, told by its environment.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the environment is what a process can be started with"
+)]
+fn is_a_process() -> bool {
+    let (Ok(url), Ok(file), Ok(task)) =
+        (std::env::var(URL), std::env::var(FILE), std::env::var(TASK))
+    else {
+        return false;
+    };
+    let file = File::options().write(true).open(file).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(work(&url, Tally(file), Task::of(&task)));
+    true
+}
+
+/// Until its input ends.
+async fn work(url: &str, tally: Tally, task: Task) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let ended = Arc::clone(&stop);
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read(&mut [0]);
+        ended.store(true, Ordering::Relaxed);
+    });
+    let options = Options::new().with_deadline(Duration::from_secs(20));
+    let endpoint = Endpoint::single(url).unwrap();
+    let redis = Redis::connect(endpoint, options).await.unwrap();
+    let leases = Leases::of(RedisStore::new(redis), 100);
+    let running = tokio::spawn(leases.clone().run());
+    let told = Arc::new((tally, AtomicU64::new(0)));
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|_| {
+            let (leases, told, stop) = (leases.clone(), Arc::clone(&told), Arc::clone(&stop));
+            tokio::spawn(async move {
+                let clock = Clock::system();
+                while !stop.load(Ordering::Relaxed) {
+                    let began = clock.now();
+                    while clock.now() < began + GUST {
+                        for _ in 0..if task == Task::Gusts { 1 } else { 20 } {
+                            let admitted = decides(&leases, &clock, task).await;
+                            told.1.fetch_add(admitted.into(), Ordering::Relaxed);
+                        }
+                        let spent = if task == Task::Gusts {
+                            leases.stats().spent
+                        } else {
+                            0
+                        };
+                        told.0.write(told.1.load(Ordering::Relaxed), spent);
+                        tokio::task::yield_now().await;
+                    }
+                    if task == Task::Gusts {
+                        clock.sleep_until(began + CALM).await;
+                    }
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    running.abort();
+    leases.release().await;
+    assert_eq!((leases.stats().outstanding, leases.stats().lost), (0, 0));
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "scripts/test --long says so in the environment"
+)]
+fn is_long() -> bool {
+    std::env::var("PM_TEST_LONG").is_ok()
+}
+
+async fn decides(leases: &Leases, clock: &Clock, task: Task) -> bool {
+    let (charge, now) = (task.charge(), clock.now());
+    if let Some(decision) = leases.try_decide(&[charge], now) {
+        return decision.is_admitted();
+    }
+    let decided = Arc::new(leases.clone()).decide(charge.into(), now).await;
+    decided.unwrap().is_admitted()
+}
+
+#[test]
+fn three_processes_with_leases_decide_ten_times_as_often() {
+    if is_a_process() {
+        return;
+    }
+    let fleet = Fleet::of("three_processes_with_leases_decide_ten_times_as_often");
+    let (exact, leased) = (fleet.speed(Task::Exact), fleet.speed(Task::Leased));
+    println!("{exact:.0} exact and {leased:.0} leased decisions per second");
+    assert!(leased >= 10.0 * exact, "{leased} beside {exact}");
+}
+
+/// What had been admitted at some moment between two.
+struct Sample {
+    /// In microseconds since the start.
+    after: u64,
+    before: u64,
+    admitted: u64,
+}
+
+#[test]
+fn three_processes_of_which_some_are_killed_stay_within_the_bound() {
+    if is_a_process() {
+        return;
+    }
+    let fleet = Fleet::of("three_processes_of_which_some_are_killed_stay_within_the_bound");
+    let clock = &fleet.clock;
+    let began = clock.now();
+    let micros = || clock.now().saturating_duration_since(began).as_micros() as u64;
+    let rounds = 15 * if is_long() { 200 } else { 16 };
+    let mut numbers = 0..;
+    let mut start = || fleet.start(Task::Gusts, numbers.next().unwrap());
+    let mut processes: Vec<_> = (0..PROCESSES).map(|_| start()).collect();
+    let (mut gone, mut spent_by_gone) = (0, 0);
+    let mut samples = Vec::new();
+    for round in 1..=rounds {
+        fleet.wait(Duration::from_millis(20));
+        if round % 15 == 0 {
+            let at = round / 15 % PROCESSES;
+            if round % 60 == 0 {
+                processes[at].end();
+            } else {
+                processes[at].kill();
+            }
+            let (admitted, spent) = processes[at].tally.read();
+            (gone, spent_by_gone) = (gone + admitted, spent_by_gone + spent);
+            processes[at] = start();
+        }
+        let after = micros();
+        let living: u64 = processes.iter().map(|one| one.tally.read().0).sum();
+        samples.push(Sample {
+            after,
+            before: micros(),
+            admitted: gone + living,
+        });
+    }
+    let last = samples.last().unwrap();
+    let of_quota = |micros: u64| f64::from(BURST) + f64::from(PER_SECOND) * micros as f64 / 1e6;
+
+    // At the start nobody held anything.
+    for sample in &samples {
+        let most = of_quota(sample.before);
+        assert!(
+            sample.admitted as f64 <= most,
+            "{} of {most}",
+            sample.admitted
+        );
+    }
+    // Later on, there was what they held, and what had been admitted but not been written down yet.
+    let held = PROCESSES as u32 * SLICE + (PROCESSES * TASKS) as u32;
+    let mut beyond = f64::MIN;
+    for (at, earlier) in samples.iter().enumerate() {
+        for later in &samples[at..] {
+            let admitted = (later.admitted - earlier.admitted) as f64;
+            beyond = beyond.max(admitted - of_quota(later.before - earlier.after));
+        }
+    }
+    assert!(beyond <= f64::from(held), "{beyond} of {held}");
+    let living: u64 = processes.iter().map(|one| one.tally.read().1).sum();
+    let spent = spent_by_gone + living;
+    let (admitted, most) = (last.admitted, of_quota(last.before));
+    println!(
+        "{admitted} of {most:.0} admitted, {spent} of them without asking; in no stretch of time more \
+         than {beyond:.0} beyond the quota, of {held}"
+    );
+    assert!(admitted as f64 >= most / 3.0, "only {admitted} of {most}");
+    assert!(
+        spent >= admitted / 10,
+        "only {spent} of {admitted} were leased"
+    );
+    processes.iter_mut().for_each(Process::end);
+}
