@@ -9,4 +9,4 @@ mod work;
 pub(crate) use self::area::{Area, Comparison, Format, Run};
 pub(crate) use self::race::Race;
 pub(crate) use self::traps::{Peer, Trap, Traps};
-pub(crate) use self::work::{Batches, InRuntime, Rounds, Threads, Work};
+pub(crate) use self::work::{AtOnce, Batches, InRuntime, Rounds, Threads, Work};

@@ -1,6 +1,7 @@
 use std::hint::black_box;
 use std::sync::Barrier;
 
+use futures_util::future::join_all;
 use pm_core::Clock;
 use tokio::runtime::{Builder, Runtime};
 
@@ -34,6 +35,16 @@ pub(crate) struct Batches<M, F> {
 /// A call, on so many threads at once; what one of them takes on each.
 pub(crate) struct Threads<F> {
     threads: u64,
+    count: u64,
+    next: u64,
+    call: F,
+}
+
+/// A future, so many at a time on this thread. What one of them takes is what the thread is busy for, not
+/// what the caller waits.
+pub(crate) struct AtOnce<F> {
+    runtime: Runtime,
+    callers: u64,
     count: u64,
     next: u64,
     call: F,
@@ -174,6 +185,55 @@ impl<T, F: Fn(u64) -> T + Sync> Work for Threads<F> {
             }
         });
         info.count_total as f64 / COUNTED as f64
+    }
+}
+
+impl<R: Future, F: Fn(u64) -> R> AtOnce<F> {
+    pub(crate) fn new(runtime: Runtime, callers: u64, count: u64, call: F) -> Self {
+        let next = 0;
+        Self {
+            runtime,
+            callers,
+            count,
+            next,
+            call,
+        }
+    }
+
+    fn rounds(&mut self, count: u64) -> f64 {
+        let (call, callers) = (&self.call, self.callers);
+        let rounds = self.next..self.next + count;
+        self.next += count;
+        let caller = |first: u64| {
+            let rounds = rounds
+                .clone()
+                .skip(first as usize)
+                .step_by(callers as usize);
+            async move {
+                for round in rounds {
+                    black_box(call(black_box(round)).await);
+                }
+            }
+        };
+        let all = join_all((0..callers).map(caller));
+        let runtime = &self.runtime;
+        nanos(|| {
+            runtime.block_on(all);
+        }) / count as f64
+    }
+}
+
+impl<R: Future, F: Fn(u64) -> R> Work for AtOnce<F> {
+    fn run(&mut self) -> f64 {
+        self.rounds(self.count)
+    }
+
+    fn allocations(&mut self) -> f64 {
+        let counted = self.count;
+        let info = allocation_counter::measure(|| {
+            self.rounds(counted);
+        });
+        info.count_total as f64 / counted as f64
     }
 }
 

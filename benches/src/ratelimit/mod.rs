@@ -43,5 +43,9 @@ pub(crate) const AREA: Area = Area {
             what: "redis-exact-3",
             race: redis::three_charges,
         },
+        Comparison {
+            what: "redis-leased",
+            race: redis::leased,
+        },
     ],
 };
