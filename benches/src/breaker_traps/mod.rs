@@ -4,17 +4,19 @@
 //! A peer that has nothing that could go through a scenario is `n/a` in it:
 //! * recloser and failsafe have no layers (I), no bound on probes that one of them could hold (C, H), and
 //!   do not look at how long a call takes (F). failsafe has no window of calls (A), recloser none of time
-//!   (E). They have breakers only (J, K, L).
+//!   (E). They have breakers only (J, K, L), and no gauges (G).
 //! * tower-resilience knows neither `Retry-After` nor deadlines (L). Its budget is one of successes that
 //!   are counted in tokens (K); its bulkhead is the one that rejects, which it is without settings (J).
 //! * tower is here where it is what people take: its limit of concurrent calls, its retry budget.
 //!
-//! G, the gauge of the state, is told by a test of ours only: the metrics of both would be in all that is
-//! measured here.
+//! G is looked at by a program of its own: with the metrics of both, what is measured here would be
+//! something else.
 
 mod beside;
 mod breaker;
 mod call;
+mod gauge;
+mod layered;
 mod subjects;
 
 use self::subjects::{failsafe, ours, recloser, tower, tower_resilience};
@@ -93,6 +95,16 @@ pub(crate) const AREA: Traps = Traps {
                 tower_resilience(Some(|| {
                     breaker::counts_what_is_cut_off(&*tower_resilience::slow())
                 })),
+                recloser(None),
+                failsafe(None),
+            ],
+        },
+        Trap {
+            letter: "G",
+            what: "exactly one series of the state gauge reads 1",
+            ours: gauge::of_ours,
+            peers: &[
+                tower_resilience(Some(gauge::of_tower_resilience)),
                 recloser(None),
                 failsafe(None),
             ],

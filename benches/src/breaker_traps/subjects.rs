@@ -1,12 +1,11 @@
 //! Everybody's breakers, set up alike as far as they can be.
 
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tower::util::ServiceFn;
-use tower::{Layer, Service, service_fn};
+use tower::Layer;
 
 use super::call::{Ended, Guarded, Inner, Subject};
+use super::layered::{Layered, called};
 use crate::harness::Peer;
 
 pub(super) const OPEN_FOR: Duration = Duration::from_millis(20);
@@ -48,38 +47,6 @@ pub(super) const fn tower(passes: Option<fn() -> bool>) -> Peer {
         package: "tower",
         passes,
     }
-}
-
-/// A breaker that is a layer.
-struct Layered<S, E> {
-    service: S,
-    rejects: fn(&E) -> bool,
-}
-
-impl<S, E> Subject for Layered<S, E>
-where
-    S: Service<Inner, Response = (), Error = E, Future: 'static> + Clone,
-    E: 'static,
-{
-    fn guard(&self, inner: Inner) -> Guarded {
-        let mut service = self.service.clone();
-        // Nobody here is not ready, whether open or not: those that are open reject the call.
-        let ready = service.poll_ready(&mut Context::from_waker(Waker::noop()));
-        assert!(matches!(ready, Poll::Ready(Ok(()))), "it is ready");
-        let (call, rejects) = (service.call(inner), self.rejects);
-        Box::pin(async move {
-            match call.await {
-                Err(error) if rejects(&error) => Ended::Rejected,
-                _ => Ended::Answered,
-            }
-        })
-    }
-}
-
-type Called = ServiceFn<fn(Inner) -> Inner>;
-
-fn called() -> Called {
-    service_fn(|inner| inner)
 }
 
 pub(super) mod ours {
