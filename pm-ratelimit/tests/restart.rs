@@ -145,7 +145,8 @@ async fn a_postgres_that_is_killed_and_restarted_loses_nothing_and_keeps_nobody_
         .await
         .unwrap();
     until("the other hears of it", 5, async || {
-        burst(&other, &ada).await == 33 && other_blocks.check(blocked).is_some()
+        let knows_rules = other.version() == book.version();
+        knows_rules && burst(&other, &ada).await == 33 && other_blocks.check(blocked).is_some()
     })
     .await;
 
