@@ -166,6 +166,10 @@ pub struct MakeToken {
     #[arg(long, value_name = "NAME", default_value = "demo")]
     pub tenant: TenantName,
 
+    /// For an operator, who looks after the server and is in none of its tenants
+    #[arg(long, conflicts_with_all = ["tenant", "role"])]
+    pub operator: bool,
+
     /// Who it is for: a name that appears in every activity
     #[arg(long, value_name = "NAME", value_parser = subject)]
     pub subject: String,
@@ -358,5 +362,18 @@ mod tests {
             (Role::Admin, Duration::from_secs(7200))
         );
         assert!(parse(&["token", "--subject", "ada", "--role", "root"]).is_err());
+    }
+
+    #[test]
+    fn an_operator_has_no_tenant_and_no_other_role() {
+        let operator = ["token", "--operator", "--subject", "ada"];
+        let Command::Token(token) = parse(&operator).unwrap() else {
+            panic!("not token");
+        };
+        assert!(token.operator);
+        for other in [["--tenant", "demo"], ["--role", "admin"]] {
+            let error = parse(&[&operator[..], &other].concat()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ArgumentConflict);
+        }
     }
 }

@@ -152,6 +152,14 @@ impl Service {
         format!("Bearer {}", token.expose())
     }
 
+    /// `Authorization` for an operator, for an hour.
+    pub fn operator(&self, subject: &str) -> String {
+        let lifetime = Duration::from_secs(3600);
+        let claims = Claims::operator(subject, self.clock.wall_micros(), lifetime);
+        let token = keys().sign(&claims).expect("a token");
+        format!("Bearer {}", token.expose())
+    }
+
     /// Sends a request that comes from `192.0.2.1`.
     pub async fn send(&self, request: Request<Body>) -> Answered {
         self.send_from([192, 0, 2, 1].into(), request).await
