@@ -17,7 +17,7 @@ use std::{
 
 use futures_util::stream;
 use pm_core::{Clock, Tick, TrustedProxies};
-use pm_ratelimit::{Limiter, Quota};
+use pm_ratelimit::{Quota, Rules};
 use pm_resilience::shutdown::{Shutdown, ShutdownSettings};
 use pm_server::{
     app::App,
@@ -72,10 +72,13 @@ async fn serve(folder: &Path) {
     let listener = tokio::net::TcpListener::from_std(socket.into()).unwrap();
     println!("{}", listener.local_addr().unwrap());
     let file = folder.join("guard.sqlite");
-    let guard = Guard::open(&file, GuardSettings::default(), clock.clone());
+    let settings = GuardSettings {
+        rules: rules(),
+        ..GuardSettings::default()
+    };
+    let guard = Guard::open(&file, settings, clock.clone());
     let guard = guard.await.unwrap();
     let settings = StackSettings {
-        limiter: guard.watch(limiter(&clock)),
         shed: overload::shed(&clock),
         connections: NonZeroU32::MAX,
         trusted_proxies: TrustedProxies::none(),
@@ -88,16 +91,13 @@ async fn serve(folder: &Path) {
 }
 
 /// The limits that are built in, with more than this one address and user can use up.
-fn limiter(clock: &Clock) -> Limiter {
+fn rules() -> Rules {
     let often = Quota::per_second(1_000_000);
     let mut rules = limits::built_in();
     for name in ["client", "upgrade", "frames", "connection"] {
         rules = limits::with_quota(&rules, name, often).unwrap();
     }
-    Limiter::builder(rules)
-        .clock(clock.clone())
-        .build()
-        .unwrap()
+    rules
 }
 
 struct Server {

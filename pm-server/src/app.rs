@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pm_core::{Clock, Identity, reload::InvalidSetting};
+use pm_core::{Clock, reload::InvalidSetting};
 use pm_resilience::{
     health::Health,
     shutdown::{Drain, Shutdown},
@@ -81,12 +81,8 @@ impl App {
         &self.registry
     }
 
-    /// The tenant that `identity` acts in.
-    pub(crate) async fn tenant_of(
-        &self,
-        identity: &Identity,
-    ) -> Result<Arc<Tenant>, RegistryError> {
-        let name = identity.tenant().unwrap_or_default();
+    /// The tenant of this name, as a token has it.
+    pub(crate) async fn tenant(&self, name: &str) -> Result<Arc<Tenant>, RegistryError> {
         match name.parse::<TenantName>() {
             Ok(name) => self.registry.get(&name).await,
             // Signed by an older server, or by hand: no tenant can have this name.

@@ -10,7 +10,7 @@ use std::{
 /// The folder with everything that a server keeps, for as long as this server uses it.
 ///
 /// ```text
-/// guard.sqlite           who is kept out, and who was refused
+/// guard.sqlite           stored limits, who is kept out, and who was refused
 /// signing-key.pem        signs and verifies tokens
 /// tenants/NAME.sqlite    one tenant
 /// tenants/probe          written to by health checks

@@ -1,4 +1,4 @@
-//! Who is kept out, and who was refused how often.
+//! Who may do how much, who is kept out, and who was refused how often.
 
 use std::{
     convert::Infallible,
@@ -11,85 +11,117 @@ use std::{
 
 use pm_core::{Cidr, ClientIp, Clock};
 use pm_ratelimit::{
-    AutoBlock, BlockList, BlockStore, Incident, Limiter, RefusalObserver, ViolationStore,
-    Violations,
+    AutoBlock, BlockList, BlockStore, Emergency, Incident, InvalidRules, Limiter, RefusalObserver,
+    RuleBook, RuleStore, Rules, ViolationStore, Violations,
     guard::{MemoryStore, SqliteStore},
     in_flight::InFlightLayer,
 };
 
-/// Who is kept out, and who was refused how often. Cheap to clone.
+use crate::limits;
+
+/// Who may do how much, who is kept out, and who was refused how often. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Guard {
+    administration: Limiter,
     blocks: BlockList,
+    emergency: Emergency,
+    rules: RuleBook,
     violations: Violations,
 }
 
-/// What a [`Guard`] does by itself.
+/// What a [`Guard`] goes by until it is told otherwise.
 #[derive(Clone, Debug)]
 pub struct GuardSettings {
+    /// The rules of the configuration. Those that are stored are put over them.
+    pub rules: Rules,
     /// When addresses are blocked for their violations; without it, only by hand.
     pub automatic: Option<AutoBlock>,
     /// Who is never kept out.
     pub never: Vec<Cidr>,
 }
 
-/// Blocks by the 50th violation within 10 minutes, whoever it is.
+/// The rules that are built in; blocks by the 50th violation within 10 minutes, whoever it is.
 impl Default for GuardSettings {
     fn default() -> Self {
         Self {
+            rules: limits::built_in(),
             automatic: Some(AutoBlock::new()),
             never: Vec::new(),
         }
     }
 }
 
-/// What was known before cannot be read.
+/// Why there is no [`Guard`].
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "who is blocked cannot be read from {}; move the file away to begin with nobody",
-    path.display()
-)]
-pub struct GuardError {
-    path: PathBuf,
-    source: Box<dyn Error + Send + Sync>,
+#[non_exhaustive]
+pub enum GuardError {
+    /// A rule of the configuration is not valid.
+    #[error(transparent)]
+    Rules(#[from] InvalidRules),
+    /// What was known before cannot be read.
+    #[error(
+        "who is blocked, and the stored limits, cannot be read from {}; move the file away to begin \
+         without",
+        path.display()
+    )]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<dyn Error + Send + Sync>,
+    },
 }
 
 impl Guard {
     /// One that forgets everything with the process.
-    #[must_use]
-    pub fn in_memory(settings: GuardSettings, clock: Clock) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// If a rule is not valid.
+    pub fn in_memory(settings: GuardSettings, clock: Clock) -> Result<Self, InvalidRules> {
         Self::on(Arc::new(MemoryStore::new()), settings, clock)
     }
 
     /// One that keeps what it knows in a SQLite file, which is made if it is not there. It knows
-    /// already who is blocked.
+    /// already who is blocked, and goes by the rules that are stored. Those that are not valid with the
+    /// configured ones are not in force, which is logged.
     ///
     /// # Errors
     ///
-    /// The file cannot be read or written, or is of another version.
+    /// A rule of the configuration is not valid; or the file cannot be read or written, or is of another
+    /// version.
     pub async fn open(
         path: &Path,
         settings: GuardSettings,
         clock: Clock,
     ) -> Result<Self, GuardError> {
-        let known = async {
-            make_private(path)?;
-            let store = SqliteStore::open(path).await?;
-            let guard = Self::on(Arc::new(store), settings, clock);
-            guard.blocks.synchronize().await?;
-            Ok(guard)
-        };
-        known.await.map_err(|source| GuardError {
+        let unreadable = |source| GuardError::Unreadable {
             path: path.to_owned(),
             source,
-        })
+        };
+        let opened = async {
+            make_private(path)?;
+            Ok(SqliteStore::open(path).await?)
+        };
+        let store = opened.await.map_err(unreadable)?;
+        let guard = Self::on(Arc::new(store), settings, clock)?;
+        let known = async {
+            guard.blocks.synchronize().await?;
+            Ok(guard.rules.synchronize().await?)
+        };
+        known.await.map_err(unreadable)?;
+        Ok(guard)
     }
 
-    fn on<S>(store: Arc<S>, settings: GuardSettings, clock: Clock) -> Self
+    fn on<S>(store: Arc<S>, settings: GuardSettings, clock: Clock) -> Result<Self, InvalidRules>
     where
-        S: BlockStore + ViolationStore,
+        S: BlockStore + RuleStore + ViolationStore,
     {
-        let GuardSettings { automatic, never } = settings;
+        let GuardSettings {
+            rules,
+            automatic,
+            never,
+        } = settings;
         let blocks = BlockList::builder()
             .store(store.clone())
             .allow(never)
@@ -98,10 +130,38 @@ impl Guard {
             Some(automatic) => blocks.automatic(automatic),
             None => blocks,
         };
-        Self {
-            blocks: blocks.build(),
-            violations: Violations::builder().store(store).clock(clock).build(),
-        }
+        let blocks = blocks.build();
+        let violations = Violations::builder()
+            .store(store.clone())
+            .clock(clock.clone())
+            .build();
+        let emergency = Emergency::builder()
+            .profiles(limits::profiles())
+            .clock(clock.clone())
+            .build()
+            .expect("the profiles that are built in are valid");
+        let watched = |rules| {
+            Limiter::builder(rules)
+                .observer(violations.clone())
+                .observer(Requests(blocks.clone()))
+                .clock(clock.clone())
+        };
+        let administration = watched(limits::administration()).build()?;
+        let limiter = watched(rules)
+            .emergency(emergency.clone())
+            .count_decisions();
+        Ok(Self {
+            administration,
+            blocks,
+            emergency,
+            rules: RuleBook::builder(limiter).store(store).build()?,
+            violations,
+        })
+    }
+
+    /// Decides how often an address may ask for administration: by a rule that nobody changes.
+    pub(crate) fn administration(&self) -> &Limiter {
+        &self.administration
     }
 
     /// Who is kept out.
@@ -110,19 +170,23 @@ impl Guard {
         &self.blocks
     }
 
+    /// Decides who may do how much, by the rules and by what is left of them in an emergency. All refusals
+    /// are recorded, and those of requests count towards a block.
+    #[must_use]
+    pub fn limiter(&self) -> Limiter {
+        self.rules.limiter()
+    }
+
+    /// The rules, and the quotas of single users.
+    #[must_use]
+    pub fn rules(&self) -> &RuleBook {
+        &self.rules
+    }
+
     /// Who was refused.
     #[must_use]
     pub fn violations(&self) -> &Violations {
         &self.violations
-    }
-
-    /// The same limiter, whose refusals are seen: all are recorded, and those of requests count towards
-    /// a block. Changes of rules are to be made on what is returned.
-    #[must_use]
-    pub fn watch(&self, limiter: Limiter) -> Limiter {
-        limiter
-            .with_observer(self.violations.clone())
-            .with_observer(Requests(self.blocks.clone()))
     }
 
     /// The same layer, whose refusals are recorded. They do not count towards a block: nobody can be
@@ -140,7 +204,12 @@ impl Guard {
     /// Keeps up with the store, for ever: with what others say, and with what is to be written.
     pub(crate) async fn run(&self) -> Infallible {
         loop {
-            tokio::join!(self.blocks.clone().run(), self.violations.clone().run());
+            tokio::join!(
+                self.blocks.clone().run(),
+                self.emergency.clone().run(),
+                self.rules.clone().run(),
+                self.violations.clone().run(),
+            );
         }
     }
 

@@ -1,6 +1,9 @@
 //! Who may do how much, unless the settings say otherwise.
 
-use pm_ratelimit::{By, Quota, Rule, Rules, STANDARD_ROLES};
+use pm_ratelimit::{
+    By, Quota, Rule, Rules, STANDARD_ROLES,
+    emergency::{Answer, Profile},
+};
 
 use crate::auth::Role;
 
@@ -45,6 +48,22 @@ pub fn built_in() -> Rules {
         .rule("context", context)
         .rule("frames", frames)
         .rule("connection", connection)
+}
+
+/// The rule that administration is under, in the place of all others: whoever may change those is not
+/// kept out by them.
+pub(crate) fn administration() -> Rules {
+    let client = Rule::always()
+        .by(By::Client)
+        .quota(Quota::per_minute(300).burst(100));
+    Rules::new().rule("administration", client)
+}
+
+/// What an emergency may make of the rules, by name: a part of everything. What only the emergency
+/// refuses is answered with 503: it is nobody's fault, and gets nobody blocked.
+pub(crate) fn profiles() -> [(&'static str, Profile); 2] {
+    let reduced = |of| Profile::scale(1, of).answering(Answer::TemporaryReducedCapacity);
+    [("reduced", reduced(5)), ("minimal", reduced(50))]
 }
 
 /// The same rules, the one of this name with another quota; `None` if there is none.

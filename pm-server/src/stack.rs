@@ -1,35 +1,39 @@
 //! The one place where the layers are put together.
 //!
 //! ```text
-//!  request                                                              response
-//!     │   ┌──────────────────────────────────────────────────────────┐     ▲
-//!     └──▶│ context          an id, a span, x-request-id             │─────┘
-//!         │ ┌────────────────────────────────────────────────────────┤
-//!         │ │ trace          how it ended, in the log                │
-//!         │ │ ┌──────────────────────────────────────────────────────┤
-//!         │ │ │ client address                                       │
-//!         │ │ │        ┌─────────────────────────────────────────────┤
-//!         │ │ │ health │ blocked addresses                403        │
-//!         │ │ │        │ ┌───────────────────────────────────────────┤
-//!         │ │ │        │ │ limits at the edge, by address 429 400    │
-//!         │ │ │        │ │ ┌─────────────────────────────────────────┤
-//!         │ │ │        │ │ │ shed, by priority            503        │
-//!         │ │ │        │ │ │ ┌───────────────────────────────────────┤
-//!         │ │ │        │ │ │ │ body limit                 413        │
-//!         │ │ │        │ │ │ │ ┌─────────────────────────────────────┤
-//!         │ │ │        │ │ │ │ │ authenticate             401        │
-//!         │ │ │        │ │ │ │ │ ┌───────────────────────────────────┤
-//!         │ │ │        │ │ │ │ │ │ limits by user         429        │
-//!         │ │ │        │ │ │ │ │ │         ┌─────────────────────────┤
-//!         │ │ │        │ │ │ │ │ │ /api/v1 │ sockets of one      429 │
-//!         │ │ │        │ │ │ │ │ │ 404 405 │ address                 │
-//!         │ │ │        │ │ │ │ │ │         │ ┌───────────────────────┤
-//!         │ │ │        │ │ │ │ │ │         │ │ /ws: frames, by user  │
-//!         │ │ │        │ │ │ │ │ │         │ │ and connection; 4403  │
-//!         └─┴─┴────────┴─┴─┴─┴─┴─┴─────────┴─┴───────────────────────┘
+//!  request                                                                        response
+//!     │   ┌────────────────────────────────────────────────────────────────────┐     ▲
+//!     └──▶│ context          an id, a span, x-request-id                       │─────┘
+//!         │ ┌──────────────────────────────────────────────────────────────────┤
+//!         │ │ trace          how it ended, in the log                          │
+//!         │ │ ┌────────────────────────────────────────────────────────────────┤
+//!         │ │ │ client address                                                 │
+//!         │ │ │        ┌───────────────────┬───────────────────────────────────┤
+//!         │ │ │ health │ one limit, by     │ blocked addresses      403        │
+//!         │ │ │        │ address       429 │ ┌─────────────────────────────────┤
+//!         │ │ │        │ ┌─────────────────┤ │ limits at the edge, by address  │
+//!         │ │ │        │ │ authenticate    │ │                    429 400      │
+//!         │ │ │        │ │             401 │ │ ┌───────────────────────────────┤
+//!         │ │ │        │ │ ┌───────────────┤ │ │ shed, by priority  503        │
+//!         │ │ │        │ │ │ /admin/limits │ │ │ ┌─────────────────────────────┤
+//!         │ │ │        │ │ │ operators     │ │ │ │ body limit       413        │
+//!         │ │ │        │ │ │       401 403 │ │ │ │ ┌───────────────────────────┤
+//!         │ │ │        │ │ │               │ │ │ │ │ authenticate   401        │
+//!         │ │ │        │ │ │               │ │ │ │ │ ┌─────────────────────────┤
+//!         │ │ │        │ │ │               │ │ │ │ │ │ limits by user 429      │
+//!         │ │ │        │ │ │               │ │ │ │ │ │         ┌───────────────┤
+//!         │ │ │        │ │ │               │ │ │ │ │ │ /api/v1 │ sockets   429 │
+//!         │ │ │        │ │ │               │ │ │ │ │ │ 404 405 │ of an address │
+//!         │ │ │        │ │ │               │ │ │ │ │ │         │ ┌─────────────┤
+//!         │ │ │        │ │ │               │ │ │ │ │ │         │ │ /ws: frames │
+//!         │ │ │        │ │ │               │ │ │ │ │ │         │ │ 4403        │
+//!         └─┴─┴────────┴─┴─┴───────────────┴─┴─┴─┴─┴─┴─────────┴─┴─────────────┘
 //! ```
 //!
 //! Every limit tells the guard of its refusals, and the guard blocks who is refused too often.
+//!
+//! Administration stands beside blocks and limits: what keeps people out is changed there, by people whom
+//! it may have kept out.
 
 use std::num::NonZeroU32;
 
@@ -39,7 +43,7 @@ use axum::{
 };
 use pm_core::{ClientIpLayer, ContextLayer, TrustedProxies};
 use pm_ratelimit::{
-    BlockLayer, By, Limiter, PolicyName, Reason, Stage,
+    BlockLayer, By, PolicyName, Reason, Stage,
     in_flight::{Concurrency, InFlightLayer},
 };
 use pm_resilience::{Shed, ShedAdmissionLayer};
@@ -59,9 +63,6 @@ const CONNECTIONS: PolicyName = PolicyName::from_static("connections");
 /// What the layers are told.
 #[derive(Clone, Debug)]
 pub struct StackSettings {
-    /// Decides on requests, at both stages, and on frames; by the clock of the server, and
-    /// [watched](crate::guard::Guard::watch) by its guard.
-    pub limiter: Limiter,
     /// Decides what is refused when there is more to do than can be done.
     pub shed: Shed,
     /// Most sockets at the same time of one client address (IPv6: of one /64).
@@ -79,7 +80,7 @@ pub struct StackSettings {
 /// A request needs a [`pm_core::PeerAddr`] in its extensions, as [`run`](crate::run::run) gives it.
 pub fn build(app: &App, settings: StackSettings) -> Router {
     let clock = &app.clock;
-    let limiter = &settings.limiter;
+    let limiter = app.guard.limiter();
 
     let upgrades = Upgrades::new(
         app,
@@ -116,9 +117,22 @@ pub fn build(app: &App, settings: StackSettings) -> Router {
             .layer(limiter.layer(Stage::Identified)),
     );
 
+    // Beside everything that can be changed there: no rule, no block and no emergency keeps out whoever
+    // is there to take it back, and no load either.
+    let administration = http::admin(&app.guard).layer(
+        ServiceBuilder::new()
+            // Before anything is looked at, as for everybody: verifying a token is the work that a flood
+            // would cause. By address, blocked ones among them.
+            .layer(app.guard.administration().layer(Stage::Edge))
+            // The service behind it goes by who is calling, and lets in operators alone. What it reads of
+            // a body it bounds itself.
+            .layer(AuthenticateLayer::new(app.keys.clone(), clock.clone())),
+    );
+
     // A limit or a block that says no to a load balancer would take the server out of service; and
     // health tells nobody anything, and is free.
     http::health(&app.health)
+        .merge(administration)
         .merge(guarded)
         .with_state(app.clone())
         .layer(

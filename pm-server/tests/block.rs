@@ -22,7 +22,7 @@ use serde_json::Value;
 use support::{
     peer::{create_project, create_story, frame},
     running::{Running, Socket, next, say, upgrade},
-    service::{Answered, Service, limiter, settings},
+    service::{Answered, Service, quotas, settings},
 };
 use tokio_tungstenite::tungstenite::Message;
 
@@ -33,18 +33,11 @@ fn cidr(text: &str) -> Cidr {
     text.parse().unwrap()
 }
 
-fn stack<const N: usize>(quotas: [(&str, Quota); N]) -> StackSettings {
-    StackSettings {
-        limiter: limiter(quotas),
-        ..settings()
-    }
-}
-
 /// Proxies on this machine are believed.
-fn behind_proxies<const N: usize>(quotas: [(&str, Quota); N]) -> StackSettings {
+fn behind_proxies() -> StackSettings {
     StackSettings {
         trusted_proxies: TrustedProxies::cidrs(["127.0.0.0/8"]).unwrap(),
-        ..stack(quotas)
+        ..settings()
     }
 }
 
@@ -81,7 +74,7 @@ fn kept_out(answered: &Answered) {
 
 #[tokio::test]
 async fn whoever_is_blocked_gets_403_before_anything_else() {
-    let service = Service::with(stack([("client", Quota::per_hour(1))])).await;
+    let service = Service::limited([("client", Quota::per_hour(1))]).await;
     block(&service, "192.0.2.0/24").await;
     let ada = service.bearer("acme", Role::Admin);
     for _ in 0..3 {
@@ -127,7 +120,7 @@ async fn health_is_answered_whoever_asks() {
 
 #[tokio::test]
 async fn the_fiftieth_refusal_blocks_its_address_and_nobody_else() {
-    let service = Service::with(stack([("client", Quota::per_hour(1))])).await;
+    let service = Service::limited([("client", Quota::per_hour(1))]).await;
     let ask = async |peer, claim: u8| {
         let request = Request::get("/nothing");
         // Nobody believes it.
@@ -154,7 +147,7 @@ async fn the_fiftieth_refusal_blocks_its_address_and_nobody_else() {
 
 #[tokio::test]
 async fn fifty_refusals_in_more_than_ten_minutes_block_nobody() {
-    let service = Service::with(stack([("client", Quota::per_day(1))])).await;
+    let service = Service::limited([("client", Quota::per_day(1))]).await;
     for _ in 0..200 {
         get_from(&service, HERE, "/nothing").await;
         service.time.advance(Duration::from_millis(12_250));
@@ -166,10 +159,9 @@ async fn fifty_refusals_in_more_than_ten_minutes_block_nobody() {
 async fn behind_a_proxy_the_client_is_blocked_and_who_is_never_to_be_is_not() {
     let guard = GuardSettings {
         never: vec![cidr("203.0.113.0/24")],
-        ..GuardSettings::default()
+        ..quotas([("client", Quota::per_hour(1))])
     };
-    let settings = behind_proxies([("client", Quota::per_hour(1))]);
-    let service = Service::guarded(settings, guard).await;
+    let service = Service::guarded(behind_proxies(), guard).await;
     let proxy: IpAddr = [127, 0, 0, 1].into();
     let ask = async |client: &str| {
         let request = Request::get("/nothing").header("x-forwarded-for", client);
@@ -193,9 +185,9 @@ async fn behind_a_proxy_the_client_is_blocked_and_who_is_never_to_be_is_not() {
 async fn it_can_be_switched_off() {
     let guard = GuardSettings {
         automatic: None,
-        ..GuardSettings::default()
+        ..quotas([("client", Quota::per_day(1))])
     };
-    let service = Service::guarded(stack([("client", Quota::per_day(1))]), guard).await;
+    let service = Service::guarded(settings(), guard).await;
     for _ in 0..200 {
         get_from(&service, HERE, "/nothing").await;
     }
@@ -235,7 +227,7 @@ async fn expelled(mut socket: Socket) {
 
 #[tokio::test]
 async fn open_sockets_of_a_blocked_address_end_and_those_of_others_go_on() {
-    let running = Running::with(behind_proxies([])).await;
+    let running = Running::with(behind_proxies()).await;
     let open = async |client| socket_from(&running, client).await.unwrap();
     let (mut good, nameless) = (open("203.0.113.2").await, open("203.0.113.1").await);
     let mut local = running.socket().await;
@@ -307,10 +299,9 @@ async fn frames_count_when_their_refusals_are_ignored_and_only_then() {
         automatic: Some(
             AutoBlock::new().threshold(Threshold::more_than(1, Duration::from_secs(60))),
         ),
-        ..GuardSettings::default()
+        ..quotas([("connection", Quota::per_hour(1))])
     };
-    let stack = stack([("connection", Quota::per_hour(1))]);
-    let running = Running::serving(Service::guarded(stack, guard).await).await;
+    let running = Running::serving(Service::guarded(settings(), guard).await).await;
     let mut calm = running.socket().await;
     // As many as a client may have on their way before it hears of the first refusal.
     say(&mut calm, (0..256).map(|_| create_project(0, 1))).await;
@@ -331,7 +322,7 @@ async fn frames_count_when_their_refusals_are_ignored_and_only_then() {
 
 #[tokio::test]
 async fn what_is_no_frame_is_not_free() {
-    let running = Running::with(stack([("connection", Quota::per_hour(1).burst(5))])).await;
+    let running = Running::limited([("connection", Quota::per_hour(1).burst(5))]).await;
     let ping = Message::Ping(vec![1; 100].into());
     let pong = Message::Pong(vec![1; 100].into());
     let empty = Message::Binary(Vec::new().into());

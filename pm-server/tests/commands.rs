@@ -79,7 +79,7 @@ impl Server {
             let sockets = Sockets {
                 settings: Arc::new(SocketSettings::default()),
                 door: Arc::new(door),
-                guard: Guard::in_memory(GuardSettings::default(), Clock::system()),
+                guard: Guard::in_memory(GuardSettings::default(), Clock::system()).unwrap(),
                 clock: Clock::system(),
                 drain,
             };

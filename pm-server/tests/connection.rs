@@ -3,10 +3,13 @@
 
 mod support;
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use pm_core::{Clock, Identity};
-use pm_ratelimit::{By, Limiter, Op, Quota, Rule, Rules, Subject, Verdict};
+use pm_ratelimit::{
+    By, Limiter, Op, Quota, Rule, RuleBook, Rules, Subject, Verdict, guard::MemoryStore,
+};
 use pm_server::{
     domain::{Operation, Place},
     r#gen::{self as pb, Code, client_frame::Body, server_frame::Body as Said},
@@ -487,6 +490,51 @@ fn too_many_frames_are_refused_with_a_time_and_then_it_ends() {
     );
     let said = peer.say((0..1000).map(|_| create_project(3, P)));
     closed(&peer, &said, CloseCode::Rate);
+}
+
+#[test]
+fn a_frame_waits_until_its_users_own_quota_is_known_and_so_does_what_follows() {
+    let store = Arc::new(MemoryStore::new());
+    let book = || {
+        let frames = Rule::on("frame.*").by(By::User).quota(Quota::per_hour(100));
+        let limiter = Limiter::builder(Rules::new().rule("frames", frames));
+        let book = RuleBook::builder(limiter.clock(Clock::manual().0));
+        book.store(store.clone()).build().unwrap()
+    };
+    let (here, elsewhere) = (book(), book());
+    let ada = Identity::new("ada").with_tenant("demo");
+    let assigned = elsewhere.assign("frames", &ada, Quota::per_hour(5));
+    assigned.now_or_never().unwrap().unwrap();
+
+    let mut peer = Peer::gated(gate(&here.limiter()));
+    peer.hold_reads = true;
+    let frames = [
+        create_project(2, P),
+        create_project(3, Q),
+        create_project(4, P),
+    ];
+    assert!(peer.say(frames).is_empty());
+    assert!(!peer.connection.wants_input());
+    let said = peer.release();
+    assert_eq!(short(&said), ["x4", "a2", "a3"]);
+    assert_eq!(code(&said[0]), Code::RateLimited);
+    assert!(peer.connection.wants_input());
+    assert_eq!(here.stats().lookups, 1, "it is known by then");
+
+    // A ping is a frame, too; and whoever is asked to leave meanwhile is not waited for.
+    for drains in [false, true] {
+        let mut peer = Peer::gated(gate(&book().limiter()));
+        peer.hold_reads = true;
+        peer.connection.receive_control();
+        peer.hear();
+        assert!(!peer.connection.wants_input());
+        if drains {
+            peer.connection.drain(Duration::ZERO);
+        }
+        assert_eq!(peer.release().is_empty(), !drains);
+        assert_eq!(peer.connection.end().is_some(), drains);
+        assert_eq!(peer.connection.wants_input(), !drains);
+    }
 }
 
 #[test]

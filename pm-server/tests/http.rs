@@ -189,6 +189,15 @@ async fn one_tenant_reads_nothing_of_another() {
         let answered = service.get(&path, Some(&beta)).await;
         answered.is_problem(StatusCode::NOT_FOUND, "urn:pm:problem:not-found");
     }
+    let answered = service
+        .get(
+            &format!("/api/v1/work-items/{}", id(30)),
+            Some(&service.operator("grace")),
+        )
+        .await;
+    answered.is_problem(StatusCode::FORBIDDEN, "urn:pm:problem:forbidden");
+    let detail = answered.body["detail"].as_str().expect("a detail");
+    assert!(detail.contains("opens no tenant"), "{detail}");
     for nowhere in ["gamma", "../acme", "ACME"] {
         let bearer = service.bearer(nowhere, Role::Admin);
         let path = format!("/api/v1/work-items/{}", id(30));

@@ -251,25 +251,47 @@ async fn a_bad_token_is_refused_at_hello() {
     );
 }
 
+/// The status that an upgrade with this token is answered with.
+async fn upgrade(server: &Server, token: &str, query: &str) -> u16 {
+    let mut request = format!("{}{query}", server.url())
+        .into_client_request()
+        .unwrap();
+    let headers = request.headers_mut();
+    headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
+    headers.insert("sec-websocket-protocol", "pm.v1.proto".parse().unwrap());
+    match tokio_tungstenite::connect_async(request).await {
+        Ok((_, response)) => response.status().as_u16(),
+        Err(tungstenite::Error::Http(response)) => response.status().as_u16(),
+        Err(other) => panic!("{other}"),
+    }
+}
+
 #[tokio::test]
 async fn a_bad_token_is_refused_at_upgrade() {
     let server = Server::start_with_tenants("a,b").await;
-    let upgrade = async |token: &str, query: &str| {
-        let mut request = format!("{}{query}", server.url())
-            .into_client_request()
-            .unwrap();
-        let headers = request.headers_mut();
-        headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
-        headers.insert("sec-websocket-protocol", "pm.v1.proto".parse().unwrap());
-        match tokio_tungstenite::connect_async(request).await {
-            Ok((_, response)) => response.status().as_u16(),
-            Err(tungstenite::Error::Http(response)) => response.status().as_u16(),
-            Err(other) => panic!("{other}"),
-        }
-    };
     for (what, token) in bad_tokens(&server) {
-        assert_eq!(upgrade(&token, "").await, 401, "{what}");
+        assert_eq!(upgrade(&server, &token, "").await, 401, "{what}");
     }
-    assert_eq!(upgrade(server.token("b").expose(), "?tenant=a").await, 403);
-    assert_eq!(upgrade(server.token("a").expose(), "?tenant=a").await, 101);
+    let (a, b) = (server.token("a"), server.token("b"));
+    assert_eq!(upgrade(&server, b.expose(), "?tenant=a").await, 403);
+    assert_eq!(upgrade(&server, a.expose(), "?tenant=a").await, 101);
+}
+
+#[tokio::test]
+async fn an_operators_token_opens_no_tenant() {
+    let server = Server::start_with_tenants("a").await;
+    let keys = Keys::load(server.folder.path()).unwrap();
+    let clock = Clock::system();
+    let claims = Claims::operator("grace", clock.wall_micros(), Duration::from_secs(60));
+    let token = keys.sign(&claims).unwrap();
+    for tenant in ["a", ""] {
+        let options = server.options_for(tenant, token.clone());
+        let Err(Error::Forbidden { reason }) = Connection::open(&options, &clock).await else {
+            panic!("{tenant:?} is open");
+        };
+        assert!(reason.contains("opens no tenant"), "{reason}");
+    }
+    for query in ["", "?tenant=a"] {
+        assert_eq!(upgrade(&server, token.expose(), query).await, 403);
+    }
 }

@@ -8,16 +8,13 @@ use http::{Request, StatusCode};
 use pm_core::TrustedProxies;
 use pm_ratelimit::Quota;
 use pm_server::stack::StackSettings;
-use support::service::{Service, limiter, settings};
+use support::service::{Service, quotas, settings};
 
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 
 /// Two requests a minute for each client.
-fn strict() -> StackSettings {
-    StackSettings {
-        limiter: limiter([("client", Quota::per_minute(2))]),
-        ..settings()
-    }
+async fn strict() -> Service {
+    Service::limited([("client", Quota::per_minute(2))]).await
 }
 
 fn request() -> http::request::Builder {
@@ -46,7 +43,7 @@ async fn exhaust(service: &Service) {
 
 #[tokio::test]
 async fn the_context_is_outside_everything_that_refuses() {
-    let service = Service::with(strict()).await;
+    let service = strict().await;
     let mine = || request().header("x-request-id", "mine");
     let too_large = service.send(large(mine())).await;
     let unauthenticated = service
@@ -66,11 +63,12 @@ async fn the_context_is_outside_everything_that_refuses() {
 
 #[tokio::test]
 async fn the_client_is_known_before_it_is_limited() {
-    let service = Service::with(StackSettings {
+    let stack = StackSettings {
         trusted_proxies: TrustedProxies::cidrs(["192.0.2.0/24"]).expect("a block"),
-        ..strict()
-    })
-    .await;
+        ..settings()
+    };
+    let two = quotas([("client", Quota::per_minute(2))]);
+    let service = Service::guarded(stack, two).await;
     let from = |client: &str| empty(request().header("x-forwarded-for", client));
     for _ in 0..2 {
         assert_eq!(
@@ -99,7 +97,7 @@ async fn the_client_is_known_before_it_is_limited() {
 
 #[tokio::test]
 async fn the_limit_is_outside_the_body_limit() {
-    let service = Service::with(strict()).await;
+    let service = strict().await;
     exhaust(&service).await;
     let answered = service.send(large(request())).await;
     answered.is_problem(StatusCode::TOO_MANY_REQUESTS, QUOTA_EXCEEDED);
@@ -107,7 +105,7 @@ async fn the_limit_is_outside_the_body_limit() {
 
 #[tokio::test]
 async fn the_limit_is_outside_authentication_and_counts_its_refusals() {
-    let service = Service::with(strict()).await;
+    let service = strict().await;
     let forged = || empty(request().header("authorization", "Bearer a.b.c"));
     for left in ["\"client\";r=1;t=30", "\"client\";r=0;t=60"] {
         let answered = service.send(forged()).await;
@@ -120,7 +118,7 @@ async fn the_limit_is_outside_authentication_and_counts_its_refusals() {
 
 #[tokio::test]
 async fn the_body_limit_is_outside_authentication() {
-    let service = Service::with(strict()).await;
+    let service = strict().await;
     let answered = service
         .send(large(request().header("authorization", "Bearer a.b.c")))
         .await;
@@ -129,7 +127,7 @@ async fn the_body_limit_is_outside_authentication() {
 
 #[tokio::test]
 async fn authentication_is_outside_the_routes() {
-    let service = Service::with(strict()).await;
+    let service = strict().await;
     let answered = service
         .send(empty(request().header("authorization", "Bearer a.b.c")))
         .await;
@@ -138,7 +136,7 @@ async fn authentication_is_outside_the_routes() {
 
 #[tokio::test]
 async fn health_is_beside_the_limit() {
-    let service = Service::with(strict()).await;
+    let service = strict().await;
     exhaust(&service).await;
     for _ in 0..3 {
         let answered = service.send(empty(Request::get("/health/live"))).await;

@@ -1,105 +1,19 @@
 //! The program, as a process: what it says and how it ends.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+mod support;
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, Read, Write},
     net::{IpAddr, TcpListener, TcpStream},
-    path::Path,
-    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
     sync::Arc,
     time::Duration,
 };
 
 use pm_core::{Cidr, Clock};
 use pm_ratelimit::{ViolationStore, guard::SqliteStore};
-
-/// A server that has said where it listens. Killed when dropped.
-struct Server {
-    process: Child,
-    greeting: String,
-    address: String,
-    log: BufReader<ChildStderr>,
-}
-
-fn pm_server(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pm-server"));
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
-
-impl Server {
-    fn start(data: &Path, arguments: &[&str]) -> Self {
-        let mut process = pm_server(&["serve", "--listen", "127.0.0.1:0"])
-            .arg("--data")
-            .arg(data)
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        let mut out = BufReader::new(process.stdout.take().expect("piped"));
-        let log = BufReader::new(process.stderr.take().expect("piped"));
-        let mut greeting = String::new();
-        while !greeting.contains("--subject") {
-            let read = out.read_line(&mut greeting).expect("text");
-            assert_ne!(read, 0, "it ended: {greeting}");
-        }
-        let address = greeting.split("http://").nth(1).expect("an address");
-        let address = address.lines().next().expect("a line").to_owned();
-        Self {
-            process,
-            greeting,
-            address,
-            log,
-        }
-    }
-
-    fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).expect("it listens");
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
-        )
-        .expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("text");
-        answer
-    }
-
-    #[cfg(unix)]
-    fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.process.id());
-        assert!(
-            Command::new("sh")
-                .args(["-c", &kill])
-                .status()
-                .expect("a shell")
-                .success()
-        );
-    }
-
-    /// Reads the log up to the line that says so.
-    fn says(&mut self, words: &str) -> String {
-        let mut line = String::new();
-        while !line.contains(words) {
-            line.clear();
-            let read = self.log.read_line(&mut line).expect("text");
-            assert_ne!(read, 0, "it never said {words:?}");
-        }
-        line
-    }
-
-    fn wait(&mut self) -> ExitStatus {
-        self.process.wait().expect("it ends")
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
+use support::process::{Server, pm_server, private_folder, text};
 
 /// What a start that must fail says on stderr: one line, and nothing on stdout.
 fn complaint(arguments: &[&str]) -> String {
@@ -110,21 +24,6 @@ fn complaint(arguments: &[&str]) -> String {
     assert_eq!(complaint.lines().count(), 1, "{complaint}");
     assert!(complaint.starts_with("pm-server: "), "{complaint}");
     complaint
-}
-
-/// Nothing to warn of: a temporary folder is made with whatever mode the umask leaves.
-fn private_folder() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().expect("a folder");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).expect("its owner");
-    }
-    folder
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("a plain path")
 }
 
 #[test]

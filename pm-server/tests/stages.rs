@@ -21,7 +21,7 @@ use socket2::SockRef;
 use support::{
     peer::create_story,
     running::{Running, Socket, next, say, upgrade},
-    service::{Answered, Service, id, limiter, settings},
+    service::{Answered, Service, id, quotas, settings},
 };
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_tungstenite::{MaybeTlsStream, tungstenite::Message};
@@ -29,13 +29,6 @@ use tokio_tungstenite::{MaybeTlsStream, tungstenite::Message};
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 const ELSEWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
-
-fn stack<const N: usize>(quotas: [(&str, Quota); N]) -> StackSettings {
-    StackSettings {
-        limiter: limiter(quotas),
-        ..settings()
-    }
-}
 
 /// An item that is not there, asked for by `bearer`, from `peer`.
 async fn ask(service: &Service, peer: IpAddr, bearer: &str) -> Answered {
@@ -59,7 +52,7 @@ fn refused_by(answered: &Answered, policy: &str) {
 
 #[tokio::test]
 async fn at_the_edge_an_address_is_refused_before_anybody_is_known() {
-    let service = Service::with(stack([("client", Quota::per_minute(2))])).await;
+    let service = Service::limited([("client", Quota::per_minute(2))]).await;
     let ada = service.bearer("acme", Role::Admin);
     for forged in ["Bearer a.b.c", "Basic x"] {
         let answered = ask(&service, HERE, forged).await;
@@ -78,7 +71,7 @@ async fn at_the_edge_an_address_is_refused_before_anybody_is_known() {
 
 #[tokio::test]
 async fn behind_authentication_a_user_is_refused_from_whatever_address() {
-    let service = Service::with(stack([("user", Quota::per_minute(2))])).await;
+    let service = Service::limited([("user", Quota::per_minute(2))]).await;
     let ada = service.bearer_of("ada", "acme", Role::Viewer);
     let bob = service.bearer_of("bob", "acme", Role::Viewer);
     for peer in [HERE, ELSEWHERE] {
@@ -109,7 +102,7 @@ async fn behind_authentication_a_user_is_refused_from_whatever_address() {
 
 #[tokio::test]
 async fn an_editor_has_three_times_as_much_and_an_admin_five_times() {
-    let service = Service::with(stack([("user", Quota::per_minute(2))])).await;
+    let service = Service::limited([("user", Quota::per_minute(2))]).await;
     for (role, times) in [(Role::Viewer, 1), (Role::Editor, 3), (Role::Admin, 5)] {
         let bearer = service.bearer_of(role.as_str(), "acme", role);
         for _ in 0..2 * times {
@@ -122,7 +115,7 @@ async fn an_editor_has_three_times_as_much_and_an_admin_five_times() {
 
 #[tokio::test]
 async fn the_same_name_in_two_tenants_is_two_users() {
-    let service = Service::with(stack([("user", Quota::per_hour(1))])).await;
+    let service = Service::limited([("user", Quota::per_hour(1))]).await;
     for tenant in ["acme", "beta"] {
         let ada = service.bearer_of("ada", tenant, Role::Viewer);
         let answered = ask(&service, HERE, &ada).await;
@@ -147,7 +140,7 @@ async fn what_is_expensive_has_a_limit_of_its_own() {
         ("context", Quota::per_minute(1)),
         ("upgrade", Quota::per_minute(1)),
     ];
-    let service = Service::with(stack(quotas)).await;
+    let service = Service::limited(quotas).await;
     let ada = service.bearer("acme", Role::Viewer);
     // Whichever project it is: it is the route that counts.
     let context = |project: u8| format!("projects/{}/context", id(project));
@@ -175,12 +168,7 @@ async fn a_path_that_can_be_read_in_two_ways_is_refused() {
     }
 }
 
-// ---- frames ----
-
-/// Quotas in tokens, of which a change takes two.
-async fn frames<const N: usize>(quotas: [(&str, Quota); N]) -> Running {
-    Running::with(stack(quotas)).await
-}
+// ---- frames, of which a change takes two tokens ----
 
 /// Tries to change something; the error, if there is one.
 async fn change(socket: &mut Socket) -> Option<pb::Error> {
@@ -203,7 +191,7 @@ fn refused(error: Option<pb::Error>, limit: &str, wait: Duration) {
 
 #[tokio::test]
 async fn a_connection_is_refused_while_others_of_the_same_user_go_on() {
-    let running = frames([("connection", Quota::per_second(1).burst(4))]).await;
+    let running = Running::limited([("connection", Quota::per_second(1).burst(4))]).await;
     let (mut busy, mut other) = (running.socket().await, running.socket().await);
     for _ in 0..2 {
         assert_eq!(change(&mut busy).await, None);
@@ -227,7 +215,7 @@ async fn a_user_is_refused_on_all_connections_together() {
         ("frames", Quota::per_second(1).burst(4)),
         ("connection", Quota::per_hour(1).burst(6)),
     ];
-    let running = frames(quotas).await;
+    let running = Running::limited(quotas).await;
     let (mut one, mut two) = (running.socket().await, running.socket().await);
     assert_eq!(change(&mut one).await, None);
     assert_eq!(change(&mut two).await, None);
@@ -257,12 +245,13 @@ async fn a_user_is_refused_on_all_connections_together() {
 /// believed.
 async fn at_most(connections: u32) -> Running {
     let often = Quota::per_second(1_000_000);
-    Running::with(StackSettings {
+    let stack = StackSettings {
         connections: NonZeroU32::new(connections).unwrap(),
         trusted_proxies: TrustedProxies::cidrs(["127.0.0.0/8"]).unwrap(),
-        ..stack([("client", often), ("upgrade", often)])
-    })
-    .await
+        ..settings()
+    };
+    let guard = quotas([("client", often), ("upgrade", often)]);
+    Running::serving(Service::guarded(stack, guard).await).await
 }
 
 /// A socket from there, or the problem that is the answer.

@@ -13,8 +13,7 @@ use std::{
 use axum::body::Body;
 use http::Request;
 use pm_ratelimit::Quota;
-use pm_server::stack::StackSettings;
-use support::service::{Service, limiter, settings};
+use support::service::Service;
 use tracing_subscriber::util::SubscriberInitExt;
 
 #[tokio::test]
@@ -45,11 +44,7 @@ async fn the_log_sees_refusals_and_names_their_request() {
         let request = Request::get("/nothing").header("x-request-id", id);
         request.body(Body::empty()).expect("a request")
     };
-    let strict = StackSettings {
-        limiter: limiter([("client", Quota::per_minute(2))]),
-        ..settings()
-    };
-    let service = Service::with(strict).await;
+    let service = Service::limited([("client", Quota::per_minute(2))]).await;
     for _ in 0..2 {
         service.send(request("let-in")).await;
     }

@@ -201,8 +201,14 @@ impl RuleBook {
     }
 
     fn put_into_force(&self, known: &mut Known) {
+        let rules = known.rules();
+        // As when nothing is stored yet: that is no change.
+        if rules == self.0.limiter.rules() {
+            known.refused = None;
+            return;
+        }
         // The limiter logs both outcomes.
-        known.refused = self.0.limiter.reload(known.rules()).err();
+        known.refused = self.0.limiter.reload(rules).err();
     }
 
     /// Changes rules, all of these or none, here at once and elsewhere within a second. Returns the

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use pm_core::Identity;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{AuthError, Role};
 
@@ -16,7 +16,12 @@ pub struct Claims {
     iss: String,
     aud: String,
     sub: String,
-    tenant: String,
+    #[serde(
+        default,
+        deserialize_with = "named",
+        skip_serializing_if = "Option::is_none"
+    )]
+    tenant: Option<String>,
     roles: Vec<String>,
     iat: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,14 +43,26 @@ impl Claims {
     /// UTC) on, for `lifetime`.
     #[must_use]
     pub fn new(subject: &str, tenant: &str, role: Role, now_us: i64, lifetime: Duration) -> Self {
+        let operator = Self::operator(subject, now_us, lifetime);
+        Self {
+            tenant: Some(tenant.to_owned()),
+            roles: vec![role.as_str().to_owned()],
+            ..operator
+        }
+    }
+
+    /// Claims for an operator, who looks after the server and is in none of its tenants: the role admin,
+    /// and no tenant.
+    #[must_use]
+    pub fn operator(subject: &str, now_us: i64, lifetime: Duration) -> Self {
         let iat = now_us.div_euclid(1_000_000);
         let lifetime = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
         Self {
             iss: ISSUER.to_owned(),
             aud: AUDIENCE.to_owned(),
             sub: subject.to_owned(),
-            tenant: tenant.to_owned(),
-            roles: vec![role.as_str().to_owned()],
+            tenant: None,
+            roles: vec![Role::Admin.as_str().to_owned()],
             iat,
             nbf: None,
             exp: iat.saturating_add(lifetime),
@@ -57,7 +74,11 @@ impl Claims {
         if self.iss != ISSUER || self.aud != AUDIENCE {
             return Err(AuthError::Purpose);
         }
-        if self.sub.is_empty() || self.tenant.is_empty() {
+        let stands_for_somebody = match &self.tenant {
+            Some(tenant) => !tenant.is_empty(),
+            None => self.roles == [Role::Admin.as_str()],
+        };
+        if self.sub.is_empty() || !stands_for_somebody {
             return Err(AuthError::Malformed);
         }
         let expires_at_us = self.exp.saturating_mul(1_000_000);
@@ -70,13 +91,20 @@ impl Claims {
         {
             return Err(AuthError::NotYetValid);
         }
+        let identity = Identity::new(self.sub).with_roles(self.roles);
         Ok(Verified {
-            identity: Identity::new(self.sub)
-                .with_tenant(self.tenant)
-                .with_roles(self.roles),
+            identity: match self.tenant {
+                Some(tenant) => identity.with_tenant(tenant),
+                None => identity,
+            },
             expires_at_us,
         })
     }
+}
+
+/// A field that is there says something: null is no name.
+fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
 }
 
 impl Verified {
@@ -84,9 +112,9 @@ impl Verified {
     ///
     /// # Errors
     ///
-    /// [`AuthError::Tenant`] if it is another one's.
+    /// [`AuthError::Tenant`] if it is another one's, [`AuthError::Operator`] if it is nobody's.
     pub fn check_tenant(&self, tenant: &str) -> Result<(), AuthError> {
-        if self.identity.tenant() == Some(tenant) {
+        if self.tenant()? == tenant {
             Ok(())
         } else {
             Err(AuthError::Tenant)
@@ -94,9 +122,12 @@ impl Verified {
     }
 
     /// The tenant that the token is for.
-    #[must_use]
-    pub fn tenant(&self) -> &str {
-        self.identity.tenant().unwrap_or_default()
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::Operator`] if it is an operator's.
+    pub fn tenant(&self) -> Result<&str, AuthError> {
+        self.identity.tenant().ok_or(AuthError::Operator)
     }
 }
 
@@ -152,9 +183,58 @@ mod tests {
     #[test]
     fn one_tenants_token_is_not_anothers() {
         let verified = claims().verify(NOW).unwrap();
-        assert_eq!(verified.tenant(), "acme");
+        assert_eq!(verified.tenant(), Ok("acme"));
         assert_eq!(verified.check_tenant("acme"), Ok(()));
         assert_eq!(verified.check_tenant("ACME"), Err(AuthError::Tenant));
         assert_eq!(verified.check_tenant(""), Err(AuthError::Tenant));
+    }
+
+    #[test]
+    fn an_operator_is_in_no_tenant() {
+        let operator = || Claims::operator("grace", NOW, Duration::from_secs(60));
+        let verified = operator().verify(NOW).unwrap();
+        let grace = Identity::new("grace").with_roles(["admin"]);
+        assert_eq!(verified.identity, grace);
+        assert_eq!(verified.tenant(), Err(AuthError::Operator));
+        for tenant in ["acme", ""] {
+            assert_eq!(verified.check_tenant(tenant), Err(AuthError::Operator));
+        }
+        for claims in [
+            Claims {
+                tenant: Some(String::new()),
+                ..operator()
+            },
+            Claims {
+                roles: vec!["editor".into()],
+                ..operator()
+            },
+            Claims {
+                roles: vec!["admin".into(), "viewer".into()],
+                ..operator()
+            },
+            Claims {
+                roles: vec![],
+                ..operator()
+            },
+            Claims {
+                sub: String::new(),
+                ..operator()
+            },
+        ] {
+            assert_eq!(claims.verify(NOW), Err(AuthError::Malformed));
+        }
+    }
+
+    #[test]
+    fn a_tenant_is_a_name_or_not_there() {
+        let json = |claims: &Claims| serde_json::to_value(claims).unwrap();
+        let mut operator = json(&Claims::operator("grace", NOW, Duration::from_secs(60)));
+        assert!(operator.get("tenant").is_none());
+        assert!(serde_json::from_value::<Claims>(operator.clone()).is_ok());
+        for tenant in [serde_json::Value::Null, 5.into(), ["acme"].into()] {
+            operator["tenant"] = tenant;
+            assert!(serde_json::from_value::<Claims>(operator.clone()).is_err());
+        }
+        assert_eq!(json(&claims())["tenant"], "acme");
     }
 }

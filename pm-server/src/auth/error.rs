@@ -16,6 +16,11 @@ pub enum AuthError {
     /// It will be valid later.
     #[error("the token is not valid yet")]
     NotYetValid,
+    /// It is good, for the server and for none of its tenants.
+    #[error(
+        "the token is an operator's, which opens no tenant: make one with `pm-server token --tenant`"
+    )]
+    Operator,
     /// Another issuer made it, or made it for something else.
     #[error("the token was not made for this server")]
     Purpose,

@@ -192,7 +192,7 @@ fn the_key_of_a_folder_is_made_once() {
     let token = local_token(data.path(), "demo", &clock).unwrap();
     let verified = first.verify(token.expose(), NOW).unwrap();
     assert_eq!(verified.identity.subject(), "local");
-    assert_eq!(verified.tenant(), "demo");
+    assert_eq!(verified.tenant(), Ok("demo"));
     assert!(Role::Admin.is_held_by(&verified.identity));
 
     let (again, made) = Keys::load_or_create(data.path()).unwrap();

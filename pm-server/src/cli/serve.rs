@@ -7,7 +7,7 @@ use std::{
 };
 
 use pm_core::{Clock, reload::InvalidSetting};
-use pm_ratelimit::Limiter;
+use pm_ratelimit::RuleBook;
 use pm_resilience::{
     health::Health,
     shutdown::{Shutdown, Signals, Summary},
@@ -41,7 +41,7 @@ pub enum ServeError {
     /// The data folder cannot be used.
     #[error(transparent)]
     Data(#[from] DataFolderError),
-    /// Who is blocked is not known.
+    /// Who is blocked, and who may do how much, is not known.
     #[error(transparent)]
     Guard(#[from] GuardError),
     /// There is no signing key to work with.
@@ -89,7 +89,7 @@ pub async fn serve(
     clock: Clock,
     out: &mut impl Write,
 ) -> Result<Summary, ServeError> {
-    let limiter = settings.limits.limiter(clock.clone())?;
+    let rules = settings.limits.read().await?;
     let mut shutdown = Shutdown::new(settings.down.settings()?)?.with_clock(clock.clone());
     let folder = DataFolder::open(&settings.data.folder)?;
     if let Some(mode) = folder.open_to_others() {
@@ -100,8 +100,8 @@ pub async fn serve(
         );
     }
     let (keys, new_key) = Keys::load_or_create(folder.path())?;
-    let guard = Guard::open(&folder.guard(), settings.guard(), clock.clone()).await?;
-    let limiter = guard.watch(limiter);
+    let guard = Guard::open(&folder.guard(), settings.guard(rules), clock.clone()).await?;
+    let book = guard.rules().clone();
     let storage = Arc::new(Files::new(folder.tenants()));
     let registry = Registry::new(storage, clock.clone(), RegistryLimits::default());
     let mut made = Made {
@@ -148,21 +148,21 @@ pub async fn serve(
         tracing::debug!(%error, "the greeting was not written");
     }
 
-    let stack = stack(settings, limiter.clone(), &clock);
+    let stack = stack(settings, &clock);
     tokio::select! {
         summary = run(listener, app, stack, shutdown, signals) => Ok(summary),
-        never = keep_reading(&settings.limits, &limiter, hangups) => match never {},
+        never = keep_reading(&settings.limits, &book, hangups) => match never {},
     }
 }
 
 /// Puts the limits that the file then has into force, each time that it is asked to.
-async fn keep_reading(limits: &Limits, limiter: &Limiter, hangups: Option<Hangups>) -> Infallible {
+async fn keep_reading(limits: &Limits, book: &RuleBook, hangups: Option<Hangups>) -> Infallible {
     let Some(mut hangups) = hangups else {
         return std::future::pending().await;
     };
     loop {
         hangups.next().await;
-        if let Err(error) = limits.reload(limiter) {
+        if let Err(error) = limits.reload(book).await {
             tracing::error!(%error, "the limits stay as they were");
         }
     }
@@ -177,9 +177,8 @@ async fn ready(health: &Health, clock: &Clock) {
     }
 }
 
-fn stack(settings: &Serve, limiter: Limiter, clock: &Clock) -> StackSettings {
+fn stack(settings: &Serve, clock: &Clock) -> StackSettings {
     StackSettings {
-        limiter,
         shed: overload::shed(clock),
         connections: settings.limits.connections,
         trusted_proxies: settings.trusted_proxies(),

@@ -1,8 +1,7 @@
-use std::{fs, io, num::NonZeroU32, path::PathBuf, str::FromStr};
+use std::{io, num::NonZeroU32, path::PathBuf, str::FromStr};
 
 use clap::Args;
-use pm_core::Clock;
-use pm_ratelimit::{InvalidRules, Limiter, Quota, Rules};
+use pm_ratelimit::{InvalidRules, Limiter, MemoryStore, Quota, RuleBook, Rules};
 
 use super::{
     ENV_CONNECTIONS, ENV_LIMITS, ENV_QUOTAS,
@@ -59,33 +58,23 @@ pub enum LimitsError {
     /// A quota that was given is none for its limit.
     #[error("--quotas: {0}")]
     Quota(InvalidRules),
+    /// By themselves they are valid, and together with those that are stored they are not.
+    #[error("together with the limits that are stored: {0}")]
+    Together(InvalidRules),
 }
 
 impl Limits {
-    /// A limiter by these rules, with its buckets in memory.
+    /// What the file says now, with all the rest: valid rules. The file is read beside the threads that
+    /// serve, so that one that hangs holds up nothing else.
     ///
     /// # Errors
     ///
     /// The file or a quota is wrong.
-    pub fn limiter(&self, clock: Clock) -> Result<Limiter, LimitsError> {
-        let built = Limiter::builder(self.rules()?).clock(clock).build();
-        built.map_err(|invalid| self.blame(invalid))
-    }
-
-    /// Reads the file again, and puts what it says into force.
-    ///
-    /// # Errors
-    ///
-    /// As for [`limiter`](Self::limiter). The old rules stay in force then.
-    pub fn reload(&self, limiter: &Limiter) -> Result<(), LimitsError> {
-        let reloaded = limiter.reload(self.rules()?);
-        reloaded.map_err(|invalid| self.blame(invalid))
-    }
-
-    fn rules(&self) -> Result<Rules, LimitsError> {
+    pub async fn read(&self) -> Result<Rules, LimitsError> {
         let mut rules = built_in();
         if let Some(path) = &self.file {
-            let text = fs::read_to_string(path).map_err(|source| LimitsError::Read {
+            let text = tokio::fs::read_to_string(path).await;
+            let text = text.map_err(|source| LimitsError::Read {
                 path: path.clone(),
                 source,
             })?;
@@ -97,7 +86,22 @@ impl Limits {
         for NamedQuota { name, quota } in &self.quotas {
             rules = with_quota(&rules, name, *quota).ok_or_else(|| unknown(name, &rules))?;
         }
+        let tried = Limiter::builder(rules.clone())
+            .store(MemoryStore::bounded(1))
+            .build();
+        tried.map_err(|invalid| self.blame(invalid))?;
         Ok(rules)
+    }
+
+    /// Reads the file again, and puts what it says into force, under the rules that are stored.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read); or it does not go together with what is stored. All rules stay as
+    /// they were then.
+    pub async fn reload(&self, book: &RuleBook) -> Result<(), LimitsError> {
+        let configured = book.configure(self.read().await?);
+        configured.map_err(LimitsError::Together)
     }
 
     /// Whose fault it is that rules do not go together: what is built in does.
@@ -151,11 +155,12 @@ fn connections(text: &str) -> Result<NonZeroU32, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{fs, path::Path};
 
     use clap::{CommandFactory, FromArgMatches};
-    use pm_core::{Clock, Identity};
-    use pm_ratelimit::{Op, Subject};
+    use pm_core::Identity;
+    use pm_ratelimit::{By, Op, Rule, Subject, rule_book::Edit};
+    use tokio::runtime::Runtime;
 
     use super::*;
     use crate::config::Arguments;
@@ -177,7 +182,13 @@ mod tests {
     }
 
     fn with_file(text: &str) -> Result<Limiter, LimitsError> {
-        limits(&["--limits", path(written(text).path())]).limiter(Clock::system())
+        limiter(&limits(&["--limits", path(written(text).path())]))
+    }
+
+    /// What decides by these limits.
+    fn limiter(limits: &Limits) -> Result<Limiter, LimitsError> {
+        let rules = Runtime::new().unwrap().block_on(limits.read())?;
+        Ok(Limiter::builder(rules).build().expect("they are valid"))
     }
 
     /// The quotas by name, as they read.
@@ -199,7 +210,7 @@ mod tests {
 
     #[test]
     fn without_a_word_it_is_what_is_built_in() {
-        let limiter = limits(&[]).limiter(Clock::system()).unwrap();
+        let limiter = limiter(&limits(&[])).unwrap();
         assert_eq!(limiter.rules(), built_in());
     }
 
@@ -225,7 +236,7 @@ mod tests {
         let file = written(r#"{"user": {"by": "user", "quota": "1/day", "roles": {"admin": 9}}}"#);
         let given = ["--limits", path(file.path()), "--quotas"];
         let given = [&given[..], &["user=2/day,client = 7/minute burst 9"]].concat();
-        let limiter = limits(&given).limiter(Clock::system()).unwrap();
+        let limiter = limiter(&limits(&given)).unwrap();
         assert_eq!(quota(&limiter, "user").unwrap(), "2/day");
         assert_eq!(quota(&limiter, "client").unwrap(), "7/minute burst 9");
         let admin = Identity::new("ada").with_roles(["ADMIN"]);
@@ -338,7 +349,7 @@ mod tests {
         ] {
             let file = written(text);
             let limits = limits(&["--limits", path(file.path())]);
-            let error = limits.limiter(Clock::system()).expect_err(text).to_string();
+            let error = limiter(&limits).expect_err(text).to_string();
             for part in parts.iter().chain([&path(file.path())]) {
                 assert!(error.contains(part), "{text}: {error}");
             }
@@ -347,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_is_named() {
-        let error = limits(&["--limits", "nowhere/limits.json"]).limiter(Clock::system());
+        let error = limiter(&limits(&["--limits", "nowhere/limits.json"]));
         let error = error.expect_err("no file").to_string();
         assert!(
             error.contains("--limits") && error.contains("nowhere/limits.json"),
@@ -357,14 +368,14 @@ mod tests {
 
     #[test]
     fn a_quota_for_what_is_not_there_is_answered_with_what_is() {
-        let error = limits(&["--quotas", "usr=1/day"]).limiter(Clock::system());
+        let error = limiter(&limits(&["--quotas", "usr=1/day"]));
         assert_eq!(
             error.expect_err("no such limit").to_string(),
             "--quotas: there is no limit \"usr\"; there are client, connection, context, frames, \
              upgrade, user"
         );
         // Five times as much, for an admin, is more than there is.
-        let error = limits(&["--quotas", "user=300000/second"]).limiter(Clock::system());
+        let error = limiter(&limits(&["--quotas", "user=300000/second"]));
         let error = error.expect_err("too much").to_string();
         assert!(
             error.contains("--quotas: rule \"user\", field `roles`") && error.contains("admin"),
@@ -376,19 +387,55 @@ mod tests {
     fn what_is_read_again_replaces_the_old_unless_it_is_wrong() {
         let file = written(r#"{"client": {"by": "client", "quota": "1/minute"}}"#);
         let limits = limits(&["--limits", path(file.path())]);
-        let limiter = limits.limiter(Clock::system()).unwrap();
-        fs::write(
-            file.path(),
-            r#"{"client": {"by": "client", "quota": "2/minute"}}"#,
-        )
-        .unwrap();
-        limits.reload(&limiter).unwrap();
-        assert_eq!(quota(&limiter, "client").unwrap(), "2/minute");
-        for bad in ["{", r#"{"client": {"by": "client"}}"#] {
-            fs::write(file.path(), bad).unwrap();
-            limits.reload(&limiter).expect_err(bad);
-            assert_eq!(quota(&limiter, "client").unwrap(), "2/minute");
+        let runtime = Runtime::new().unwrap();
+        let rules = runtime.block_on(limits.read()).unwrap();
+        let book = RuleBook::builder(Limiter::builder(rules)).build().unwrap();
+        let read_again = |text: &str| {
+            fs::write(file.path(), text).unwrap();
+            runtime.block_on(limits.reload(&book))
+        };
+        let (user, upgrade) = (
+            Rule::always().by(By::User).quota(Quota::per_day(1)),
+            Rule::on("GET /ws").quota(Quota::per_day(2)),
+        );
+        let stored = [Edit::put("user", user), Edit::put("upgrade", upgrade)];
+        runtime.block_on(book.edit(stored)).unwrap();
+
+        read_again(r#"{"client": {"by": "client", "quota": "2/minute"}, "upgrade": null}"#)
+            .unwrap();
+        let in_force = || {
+            let limiter = book.limiter();
+            ["client", "user", "upgrade"].map(|name| quota(&limiter, name).unwrap())
+        };
+        let stored_go_before = ["2/minute", "1/day", "2/day"];
+        assert_eq!(in_force(), stored_go_before);
+        for (bad, why) in [
+            ("{", "EOF"),
+            (r#"{"client": {"by": "client"}}"#, "it is missing"),
+        ] {
+            let error = read_again(bad).expect_err(bad).to_string();
+            assert!(error.contains(why), "{error}");
+            assert_eq!(in_force(), stored_go_before);
         }
+
+        // Each is valid without the other.
+        let five = |stored: &str| {
+            let rule =
+                |number| format!(r#""{stored}{number}": {{"by": "user", "quota": "1/day"}}"#);
+            let rules: Vec<String> = (0..5).map(rule).collect();
+            format!("{{{}}}", rules.join(", "))
+        };
+        let rules: Rules = serde_json::from_str(&five("stored")).unwrap();
+        let edits = rules
+            .iter()
+            .map(|(name, rule)| Edit::put(name, rule.clone()));
+        runtime.block_on(book.edit(edits)).unwrap();
+        let error = read_again(&five("file")).expect_err("too many").to_string();
+        assert!(
+            error.contains("together with the limits that are stored") && error.contains("stage"),
+            "{error}"
+        );
+        assert_eq!(in_force(), stored_go_before);
     }
 
     #[test]
@@ -403,7 +450,7 @@ mod tests {
     #[test]
     fn the_table_in_the_readme_is_what_is_built_in() {
         let readme = include_str!("../../README.md");
-        for (name, quota) in quotas(&limits(&[]).limiter(Clock::system()).unwrap()) {
+        for (name, quota) in quotas(&limiter(&limits(&[])).unwrap()) {
             let row = readme
                 .lines()
                 .find(|line| line.starts_with(&format!("| `{name}` |")));

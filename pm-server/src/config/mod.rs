@@ -12,6 +12,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use pm_core::{Cidr, TrustedProxies, duration};
+use pm_ratelimit::Rules;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -145,10 +146,12 @@ impl Serve {
         TrustedProxies::cidrs(blocks).expect("each was parsed when it was read")
     }
 
-    /// Who is kept out. A proxy of ours never is: it is what everybody behind it comes through.
+    /// Who may do how much, by these rules, and who is kept out. A proxy of ours never is: it is what
+    /// everybody behind it comes through.
     #[must_use]
-    pub fn guard(&self) -> GuardSettings {
+    pub fn guard(&self, rules: Rules) -> GuardSettings {
         GuardSettings {
+            rules,
             automatic: self.blocking.automatic(),
             never: [self.blocking.never(), &self.trusted_proxies].concat(),
         }
@@ -165,6 +168,10 @@ pub struct MakeToken {
     /// The tenant that it is for
     #[arg(long, value_name = "NAME", default_value = "demo")]
     pub tenant: TenantName,
+
+    /// For an operator, who looks after the server and is in none of its tenants
+    #[arg(long, conflicts_with_all = ["tenant", "role"])]
+    pub operator: bool,
 
     /// Who it is for: a name that appears in every activity
     #[arg(long, value_name = "NAME", value_parser = subject)]
@@ -245,7 +252,7 @@ mod tests {
                 (Duration::from_secs(1), Duration::from_secs(30))
             );
             assert!(serve.allowed_origins.is_empty());
-            let guard = serve.guard();
+            let guard = serve.guard(Rules::new());
             assert_eq!(guard.automatic, Some(AutoBlock::new()));
             assert!(guard.never.is_empty());
         }
@@ -259,7 +266,7 @@ mod tests {
             &["--trusted-proxies", "10.0.0.0/8"],
             &["--auto-block", "off"],
         ];
-        let guard = serve(&words.concat()).guard();
+        let guard = serve(&words.concat()).guard(Rules::new());
         let never: Vec<_> = guard.never.iter().map(Cidr::to_string).collect();
         assert_eq!(never, ["192.0.2.0/24", "2001:db8::1/128", "10.0.0.0/8"]);
         assert_eq!(guard.automatic, None);
@@ -358,5 +365,18 @@ mod tests {
             (Role::Admin, Duration::from_secs(7200))
         );
         assert!(parse(&["token", "--subject", "ada", "--role", "root"]).is_err());
+    }
+
+    #[test]
+    fn an_operator_has_no_tenant_and_no_other_role() {
+        let operator = ["token", "--operator", "--subject", "ada"];
+        let Command::Token(token) = parse(&operator).unwrap() else {
+            panic!("not token");
+        };
+        assert!(token.operator);
+        for other in [["--tenant", "demo"], ["--role", "admin"]] {
+            let error = parse(&[&operator[..], &other].concat()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ArgumentConflict);
+        }
     }
 }

@@ -1,6 +1,7 @@
-//! What is asked over HTTP: health, two things to read, the way to the socket, and problems for all
-//! the rest.
+//! What is asked over HTTP: health, two things to read, administration, the way to the socket, and
+//! problems for all the rest.
 
+mod admin;
 mod body_limit;
 mod items;
 mod json;
@@ -17,7 +18,7 @@ use axum::{
 use pm_core::Problem;
 use pm_resilience::health::{Health, Probe};
 
-pub(crate) use self::{body_limit::body_limit, socket::Upgrades, trace::trace};
+pub(crate) use self::{admin::admin, body_limit::body_limit, socket::Upgrades, trace::trace};
 use crate::{app::App, problem};
 
 /// What load balancers and orchestrators ask for.

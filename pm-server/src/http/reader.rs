@@ -22,7 +22,10 @@ impl FromRequestParts<App> for Reader {
         if !Role::Viewer.is_held_by(&verified.identity) {
             return Err(problem::role_needed(Role::Viewer).into_response());
         }
-        app.tenant_of(&verified.identity)
+        let name = verified
+            .tenant()
+            .map_err(|error| problem::forbidden(error.to_string()).into_response())?;
+        app.tenant(name)
             .await
             .map(Reader)
             .map_err(|error| problem::no_tenant(&error).into_response())

@@ -22,7 +22,7 @@ use serde::Deserialize;
 
 use crate::{
     app::App,
-    auth::{self, Verified},
+    auth::{self, AuthError, Verified},
     problem,
     tenant::RegistryError,
     ws::{
@@ -110,9 +110,12 @@ pub(super) async fn upgrade(
     let Ok(Query(Parameters { tenant })) = parameters else {
         return problem::bad_query().into_response();
     };
-    if let (Some(Extension(verified)), Some(tenant)) = (&verified, &tenant)
-        && let Err(error) = verified.check_tenant(tenant)
-    {
+    let checked = match (&verified, &tenant) {
+        (None, _) => Ok(()),
+        (Some(verified), None) => verified.tenant().map(drop),
+        (Some(verified), Some(tenant)) => verified.check_tenant(tenant),
+    };
+    if let Err(error) = checked {
         return problem::forbidden(error.to_string()).into_response();
     }
     let request = match request {
@@ -142,15 +145,15 @@ impl Admit for Door {
             .keys
             .verify(token, now_us)
             .map_err(|error| Rejection::Token(error.to_string()))?;
+        let rights = |error: AuthError| Rejection::Rights(error.to_string());
+        let name = verified.tenant().map_err(rights)?;
         if !tenant.is_empty() {
-            verified
-                .check_tenant(tenant)
-                .map_err(|error| Rejection::Rights(error.to_string()))?;
+            verified.check_tenant(tenant).map_err(rights)?;
         }
         let left_us = verified.expires_at_us.saturating_sub(now_us);
         let left = Duration::from_micros(left_us.unsigned_abs());
         let expires = app.clock.now() + left;
-        let tenant = app.tenant_of(&verified.identity).await;
+        let tenant = app.tenant(name).await;
         Ok(Admitted {
             tenant: tenant.map_err(|error| rejection(&error))?,
             identity: verified.identity,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use pm_core::{Identity, Tick};
 
 use super::{
-    Close, CloseCode, FrameKind, Frames, Gate, SocketSettings,
+    Close, CloseCode, Frames, Gate, Question, SocketSettings,
     outbox::{Next, Outbox},
     reply,
     session::Session,
@@ -29,6 +29,8 @@ pub struct Connection {
     pub(super) id: Box<str>,
     pub(super) phase: Phase,
     pub(super) frames: Frames,
+    /// Waits until it is decided whether it may pass; and what follows it waits, too.
+    pub(super) undecided: Option<Box<pb::ClientFrame>>,
     pub(super) actions: VecDeque<Action>,
     pub(super) outbox: Outbox,
     pub(super) last_traffic: Tick,
@@ -57,6 +59,8 @@ pub(super) enum Phase {
 #[derive(Debug)]
 #[allow(missing_docs)] // the fields are what the schema calls them
 pub enum Action {
+    /// Find out whether a frame may pass: [`Connection::decided`].
+    Ask { question: Question },
     /// Verify the token and open its tenant: [`Connection::opened`].
     Open { token: String, tenant: String },
     /// Submit to the tenant's writer: [`Connection::submitted`].
@@ -112,6 +116,7 @@ impl Connection {
             settings,
             gate: None,
             frames: Frames::default(),
+            undecided: None,
             actions: VecDeque::new(),
             outbox: Outbox::default(),
             last_traffic: now,
@@ -135,7 +140,10 @@ impl Connection {
     /// Whether the next message may be read: the one before was looked at to its end.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        self.frames.is_empty() && self.closing.is_none() && self.draining.is_none()
+        self.frames.is_empty()
+            && self.undecided.is_none()
+            && self.closing.is_none()
+            && self.draining.is_none()
     }
 
     /// Takes a binary message.
@@ -157,7 +165,8 @@ impl Connection {
     /// Takes a ping or a pong of WebSocket's own, which costs what a frame does that has no business
     /// here.
     pub fn receive_control(&mut self) {
-        self.is_gated(0, FrameKind::Other);
+        let nothing = pb::ClientFrame::default();
+        self.let_through(nothing);
     }
 
     /// What is to be done next.
@@ -241,6 +250,7 @@ impl Connection {
     pub fn drain(&mut self, retry_after: Duration) {
         self.draining = Some(retry_after);
         self.frames = Frames::default();
+        self.undecided = None;
         self.close_if_drained();
     }
 

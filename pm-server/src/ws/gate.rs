@@ -75,9 +75,6 @@ pub struct Gate {
 impl Gate {
     /// A gate that `limiter` decides at. The connection comes from `client` and has a number that no
     /// other open one has.
-    ///
-    /// The store of the limiter must be able to decide without waiting, as the one in memory is: what
-    /// would have to be waited for is let through.
     #[must_use]
     pub const fn new(limiter: Limiter, client: ClientIp, connection: u64) -> Self {
         Self {
@@ -88,12 +85,49 @@ impl Gate {
     }
 
     /// Charges the user, if it is known by now, the connection and whoever else the rules say: one
-    /// decision, all or nothing.
-    pub(super) fn ask(&self, identity: Option<&Identity>, kind: FrameKind) -> Option<Verdict> {
+    /// decision, all or nothing. What takes waiting comes back as a question.
+    pub(super) fn ask(
+        &self,
+        identity: Option<&Identity>,
+        kind: FrameKind,
+    ) -> Result<Verdict, Question> {
+        let verdict = self.limiter.try_check(&self.subject(identity), op(kind));
+        verdict.ok_or_else(|| Question {
+            gate: self.clone(),
+            identity: identity.cloned(),
+            kind,
+        })
+    }
+
+    fn subject<'a>(&self, identity: Option<&'a Identity>) -> Subject<'a> {
         let subject = identity.map_or_else(Subject::new, Subject::identity);
-        let subject = subject.client(self.client).connection(self.connection);
-        let op = Op::new(kind.name()).cost(kind.cost());
-        self.limiter.try_check(&subject, op)
+        subject.client(self.client).connection(self.connection)
+    }
+}
+
+fn op(kind: FrameKind) -> Op<'static> {
+    Op::new(kind.name()).cost(kind.cost())
+}
+
+/// Whether a frame may pass, where that takes waiting: it has to be looked up first whether the user
+/// has a quota of their own.
+#[derive(Debug)]
+pub struct Question {
+    gate: Gate,
+    identity: Option<Identity>,
+    kind: FrameKind,
+}
+
+impl Question {
+    /// The answer: charged once, if at all. It comes within the deadline of the store that is asked.
+    pub async fn answer(self) -> Verdict {
+        let Self {
+            gate,
+            identity,
+            kind,
+        } = self;
+        let subject = gate.subject(identity.as_ref());
+        gate.limiter.check(&subject, op(kind)).await
     }
 }
 

@@ -21,7 +21,7 @@ pub use self::{
     close::{Close, CloseCode},
     connection::{Action, Connection, Opened, Rejection},
     frames::Frames,
-    gate::{FrameKind, Gate},
+    gate::{FrameKind, Gate, Question},
     origin::{InvalidOrigin, Origin},
     settings::SocketSettings,
 };

@@ -47,6 +47,7 @@ impl Connection {
 
     fn has_room(&self) -> bool {
         self.outbox.len() < MAX_REPLIES
+            && self.undecided.is_none()
             && match &self.phase {
                 Phase::Silent { .. } => true,
                 Phase::Opening { .. } => false,
@@ -58,13 +59,16 @@ impl Connection {
     }
 
     fn frame(&mut self, frame: pb::ClientFrame, wall_us: i64) {
-        let id = frame.id;
         // What comes before is one hello, or the end.
-        if matches!(self.phase, Phase::Open(_))
-            && self.is_gated(id, FrameKind::of(frame.body.as_ref()))
-        {
-            return;
+        if !matches!(self.phase, Phase::Open(_)) {
+            self.carry_out(frame, wall_us);
+        } else if let Some(frame) = self.let_through(frame) {
+            self.carry_out(frame, wall_us);
         }
+    }
+
+    fn carry_out(&mut self, frame: pb::ClientFrame, wall_us: i64) {
+        let id = frame.id;
         match (&self.phase, frame.body) {
             (Phase::Silent { .. }, Some(Body::Hello(hello))) => {
                 let until = self.last_traffic + self.settings.open_within;
@@ -193,21 +197,45 @@ impl Connection {
         }
     }
 
-    /// Whether the frame is refused because its sender has had enough.
-    pub(super) fn is_gated(&mut self, frame: u32, kind: FrameKind) -> bool {
+    /// The frame, if its sender may send it. It may be that this is not decided yet.
+    pub(super) fn let_through(&mut self, frame: pb::ClientFrame) -> Option<pb::ClientFrame> {
         let Some(gate) = &self.gate else {
-            return false;
+            return Some(frame);
         };
         let identity = match &self.phase {
             Phase::Open(session) => Some(&session.identity),
             Phase::Silent { .. } | Phase::Opening { .. } => None,
         };
-        let (error, wait) = match gate.ask(identity, kind) {
-            None | Some(Verdict::Allowed(_)) => {
+        match gate.ask(identity, FrameKind::of(frame.body.as_ref())) {
+            Ok(verdict) => (!self.is_refused(frame.id, &verdict)).then_some(frame),
+            Err(question) => {
+                self.undecided = Some(Box::new(frame));
+                self.actions.push_back(Action::Ask { question });
+                None
+            }
+        }
+    }
+
+    /// The answer to [`Action::Ask`].
+    pub fn decided(&mut self, verdict: &Verdict, wall_us: i64) {
+        // Otherwise it is over, or going down, and nobody waits for it any more.
+        if let Some(frame) = self.undecided.take()
+            && self.closing.is_none()
+            && matches!(self.phase, Phase::Open(_))
+            && !self.is_refused(frame.id, verdict)
+        {
+            self.carry_out(*frame, wall_us);
+        }
+    }
+
+    /// Whether the frame is refused because its sender has had enough.
+    fn is_refused(&mut self, frame: u32, verdict: &Verdict) -> bool {
+        let (error, wait) = match verdict {
+            Verdict::Allowed(_) => {
                 self.gated = 0;
                 return false;
             }
-            Some(Verdict::Refused(refused)) => {
+            Verdict::Refused(refused) => {
                 let limit = refused.policy().map_or("", |policy| policy.as_str());
                 let words = format!(
                     "too many frames for the limit {limit:?}; wait as long as `retry_after_ms` says"
@@ -215,7 +243,7 @@ impl Connection {
                 let wait = refused.retry_after();
                 (reply::temporary(Code::RateLimited, words, wait), wait)
             }
-            Some(Verdict::Never(never)) => {
+            Verdict::Never(never) => {
                 let (limit, cost, most) = (never.policy(), never.cost(), never.capacity());
                 let words = format!(
                     "a frame of this kind takes {cost} tokens, and the limit {:?} has {most} at most",

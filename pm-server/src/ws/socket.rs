@@ -15,7 +15,7 @@ use axum::{
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use pm_core::{ClientIp, Clock, Identity, Tick};
-use pm_ratelimit::in_flight::Permit;
+use pm_ratelimit::{Verdict, in_flight::Permit};
 use pm_resilience::shutdown::{self, Drain, Phase, Reached};
 use tokio::sync::watch;
 use tracing::Instrument;
@@ -229,6 +229,7 @@ type Pending = FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>;
 
 /// The result of an action.
 enum Done {
+    Decided(Verdict),
     Opened(Result<Admitted, Rejection>),
     Submitted(u32, Result<Answer, Failure>),
     Snapshotted(u32, Scope, Result<Snapshot, StoreError>),
@@ -321,6 +322,9 @@ impl Service {
 
     fn begin(&mut self, action: Action) {
         let future: Pin<Box<dyn Future<Output = Done> + Send>> = match action {
+            Action::Ask { question } => {
+                Box::pin(async move { Done::Decided(question.answer().await) })
+            }
             Action::Open { token, tenant } => {
                 let token = Some(token)
                     .filter(|token| !token.is_empty())
@@ -368,6 +372,7 @@ impl Service {
     fn done(&mut self, done: Done) {
         let Sockets { clock, .. } = &self.sockets;
         match done {
+            Done::Decided(verdict) => self.connection.decided(&verdict, clock.wall_micros()),
             Done::Opened(Ok(Admitted {
                 identity,
                 expires,

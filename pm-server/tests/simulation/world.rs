@@ -421,6 +421,7 @@ impl World {
                 line.connection.read(scope, page);
             }
             Action::Submit { .. } => unreachable!("it went to the writer"),
+            Action::Ask { .. } => unreachable!("there is no gate"),
         }
     }
 

@@ -4,6 +4,7 @@
 pub mod edits;
 pub mod moody;
 pub mod peer;
+pub mod process;
 pub mod running;
 pub mod schema;
 pub mod server;

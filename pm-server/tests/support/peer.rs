@@ -180,6 +180,10 @@ impl Peer {
                 self.connection.submitted(frame, &results.remove(0));
             }
             other if self.hold_reads => self.held_reads.push(other),
+            Action::Ask { question } => {
+                let verdict = question.answer().now_or_never().unwrap();
+                self.connection.decided(&verdict, WALL_US);
+            }
             Action::Snapshot { frame, scope } => {
                 let snapshot = self.log.snapshot(scope).now_or_never().unwrap();
                 self.connection.snapshotted(frame, scope, snapshot);

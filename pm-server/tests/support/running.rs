@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt, stream};
 use http::{Response, StatusCode};
+use pm_ratelimit::Quota;
 use pm_resilience::shutdown::{ShutdownSettings, Summary};
 use pm_server::{
     auth::Role,
@@ -42,6 +43,11 @@ impl Running {
 
     pub async fn with(settings: StackSettings) -> Self {
         Self::going_down(settings, ShutdownSettings::default()).await
+    }
+
+    /// With other quotas for limits that are built in.
+    pub async fn limited<'a>(others: impl IntoIterator<Item = (&'a str, Quota)>) -> Self {
+        Self::serving(Service::limited(others).await).await
     }
 
     pub async fn going_down(settings: StackSettings, shutdown: ShutdownSettings) -> Self {

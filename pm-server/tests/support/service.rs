@@ -11,7 +11,7 @@ use axum::{Router, body::Body};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use pm_core::{Clock, PeerAddr, TrustedProxies, clock::ManualTime};
-use pm_ratelimit::{Limiter, Quota};
+use pm_ratelimit::Quota;
 use pm_resilience::shutdown::{Shutdown, ShutdownSettings};
 use pm_server::{
     app::App,
@@ -34,19 +34,25 @@ pub fn keys() -> Arc<Keys> {
         .clone()
 }
 
-/// The limits that are built in, with these quotas; on the clock of the [`Service`] that gets it.
-pub fn limiter<'a>(quotas: impl IntoIterator<Item = (&'a str, Quota)>) -> Limiter {
-    let rules = quotas
-        .into_iter()
-        .fold(limits::built_in(), |rules, (name, quota)| {
-            limits::with_quota(&rules, name, quota).expect("a limit of this name")
-        });
-    Limiter::builder(rules).build().expect("valid rules")
+/// The limits that are built in, with these quotas.
+pub fn quotas<'a>(others: impl IntoIterator<Item = (&'a str, Quota)>) -> GuardSettings {
+    let mut rules = limits::built_in();
+    for (name, quota) in others {
+        rules = limits::with_quota(&rules, name, quota).expect("a limit of this name");
+    }
+    GuardSettings {
+        rules,
+        ..GuardSettings::default()
+    }
+}
+
+/// More at once than a test asks for.
+fn enough() -> GuardSettings {
+    quotas([("client", Quota::per_minute(60).burst(1000))])
 }
 
 pub fn settings() -> StackSettings {
     StackSettings {
-        limiter: limiter([("client", Quota::per_minute(60).burst(1000))]),
         shed: overload::shed(&Clock::manual().0),
         connections: NonZeroU32::MAX,
         trusted_proxies: TrustedProxies::none(),
@@ -84,6 +90,11 @@ impl Service {
         Self::going_down(settings, ShutdownSettings::default()).await
     }
 
+    /// With other quotas for limits that are built in.
+    pub async fn limited<'a>(others: impl IntoIterator<Item = (&'a str, Quota)>) -> Self {
+        Self::guarded(settings(), quotas(others)).await
+    }
+
     pub async fn going_down(settings: StackSettings, shutdown: ShutdownSettings) -> Self {
         let (clock, time) = Clock::manual();
         let storage = Arc::new(MemoryStorage::new(clock.clone()));
@@ -96,7 +107,7 @@ impl Service {
         settings: StackSettings,
         shutdown: ShutdownSettings,
     ) -> Self {
-        Self::assemble(storage, time, settings, GuardSettings::default(), shutdown).await
+        Self::assemble(storage, time, settings, enough(), shutdown).await
     }
 
     pub async fn guarded(settings: StackSettings, guard: GuardSettings) -> Self {
@@ -121,14 +132,9 @@ impl Service {
         let registry = Registry::new(storage, clock.clone(), limits);
         let shutdown = Shutdown::new(shutdown).expect("they fit");
         let mut shutdown = shutdown.with_clock(clock.clone());
-        let guard = Guard::in_memory(guard, clock.clone());
+        let guard = Guard::in_memory(guard, clock.clone()).expect("valid rules");
         let app = App::new(registry, keys(), guard, clock.clone(), &mut shutdown);
         let app = app.expect("there is time to close");
-        let limiter = settings.limiter.with_clock(clock.clone());
-        let settings = StackSettings {
-            limiter: app.guard().watch(limiter),
-            ..settings
-        };
         let router = stack::build(&app, settings.clone());
         Self {
             settings,
@@ -148,6 +154,14 @@ impl Service {
     pub fn bearer_of(&self, subject: &str, tenant: &str, role: Role) -> String {
         let lifetime = Duration::from_secs(3600);
         let claims = Claims::new(subject, tenant, role, self.clock.wall_micros(), lifetime);
+        let token = keys().sign(&claims).expect("a token");
+        format!("Bearer {}", token.expose())
+    }
+
+    /// `Authorization` for an operator, for an hour.
+    pub fn operator(&self, subject: &str) -> String {
+        let lifetime = Duration::from_secs(3600);
+        let claims = Claims::operator(subject, self.clock.wall_micros(), lifetime);
         let token = keys().sign(&claims).expect("a token");
         format!("Bearer {}", token.expose())
     }
