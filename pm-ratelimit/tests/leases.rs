@@ -13,7 +13,10 @@ use std::time::Duration;
 
 use pm_core::Clock;
 use pm_core::redis::{Endpoint, Options, Redis};
-use pm_ratelimit::{BucketId, Charge, Leases, Quota, RateLimitStore, RedisStore};
+use pm_ratelimit::{
+    BucketId, By, Charge, Leases, Limiter, Op, Quota, RateLimitStore, RedisStore, Rule, Rules,
+    Subject, Verdict,
+};
 use pm_testing::RedisServer;
 
 const URL: &str = "PM_TEST_REDIS_URL";
@@ -406,4 +409,46 @@ fn three_processes_of_which_some_are_killed_stay_within_the_bound() {
         "only {spent} of {admitted} were leased"
     );
     processes.iter_mut().for_each(Process::end);
+}
+
+#[tokio::test]
+async fn a_limiter_decides_by_what_is_held_and_by_less_as_soon_as_it_is_told() {
+    let server = RedisServer::start();
+    let options = Options::new().with_deadline(Duration::from_secs(20));
+    let endpoint = Endpoint::single(&server.url()).unwrap();
+    let redis = Redis::connect(endpoint, options).await.unwrap();
+    let leases = Leases::of(RedisStore::new(redis), 100);
+    let jobs = |burst| {
+        let quota = Quota::per_day(1).burst(burst);
+        Rules::new().rule("job", Rule::on("job").by(By::User).quota(quota).leased(100))
+    };
+    let limiter = Limiter::builder(jobs(1_000))
+        .store(leases.clone())
+        .build()
+        .unwrap();
+    let ada = Subject::user("ada");
+    let mut at_once = 0;
+    for left in (700..1_000).rev() {
+        let verdict = limiter.try_check(&ada, Op::new("job"));
+        at_once += u32::from(verdict.is_some());
+        let verdict = match verdict {
+            Some(verdict) => verdict,
+            None => limiter.check(&ada, Op::new("job")).await,
+        };
+        match verdict {
+            Verdict::Allowed(allowed) => assert_eq!(allowed.remaining(), left),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(at_once > 280, "{at_once}");
+
+    // What is held was taken under the other quota: it is owed, and not spent.
+    let held = leases.stats().outstanding as u32;
+    limiter.reload(jobs(400)).unwrap();
+    let mut admitted = 0;
+    while limiter.check(&ada, Op::new("job")).await.is_allowed() {
+        admitted += 1;
+    }
+    assert_eq!(admitted, 100 - held);
+    leases.release().await;
 }

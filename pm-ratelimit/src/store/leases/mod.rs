@@ -56,16 +56,17 @@ const AT_ONCE: usize = 64;
 ///
 /// > burst + rate × *t* + what they held when it began,
 ///
-/// and no instance holds more than the slice. In numbers: never more than *instances × slice* beyond
-/// the quota; counted from a moment at which nobody held anything, never more than the quota. The
+/// and no instance holds more than the slice. So it is never more than *instances × slice* beyond the
+/// quota, and counted from a moment at which nobody held anything, never more than the quota. The
 /// difference is what was held while the bucket filled up again. [`stats`](Self::stats) tells how much
-/// is held. A decision counts when its tokens leave the bucket or the slice.
+/// is held. A decision counts when its tokens leave the bucket or the slice; while it asks for more,
+/// what it has from the slice is held beside that.
 ///
 /// * An instance that is killed takes nothing along but what it held: that is admitted by nobody, and
 ///   drains.
-/// * Under another quota, by a role, after a reload or in an emergency, what is held is not spent. It is given back if
-///   the bucket has not gone over to that quota, and stays taken if it has. While a rule's slice is
-///   made smaller, the larger one counts until it is spent.
+/// * Under another quota, by a role, after a reload or in an emergency, what is held is not spent. It
+///   is given back if the bucket has not gone over to that quota, and stays taken if it has. Where a
+///   rule's slice is made smaller, the larger one counts until it is spent.
 /// * A rule on trial is leased like any other. Whoever [looks](crate::Mode::Peek) always asks, and sees
 ///   the bucket without what is held.
 /// * A server that forgets its buckets begins anew, as without leases; what is held comes on top.
@@ -81,7 +82,7 @@ const AT_ONCE: usize = 64;
 ///   wait that is told is that of the bucket; it may help to ask earlier.
 /// * **What is told to remain** is what the bucket had when this instance last asked, what has come back
 ///   since, and what it holds. What others took since is not in it. To an instance that is alone it is
-///   exact.
+///   exact, as long as the bucket does not fill up.
 /// * **What is given back** is what has not come back by itself meanwhile. No bucket is ever fuller than
 ///   if that had never been taken.
 /// * **What is lost** stays taken, and drains: the slice of an instance that is killed or not

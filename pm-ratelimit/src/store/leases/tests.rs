@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::*;
 use crate::store::conformance::Fixture;
-use crate::store::redis::tests::Setup;
+use crate::store::redis::tests::{Around, Setup};
 use crate::{BucketId, Fallback, MemoryStore, Mode, Quota, Refusals};
 
 const DAILY: Quota = Quota::per_day(1);
@@ -74,33 +74,10 @@ async fn there(setup: &Setup, charge: Charge) -> u32 {
     setup.decide(&[peek]).await.outcomes()[0].remaining()
 }
 
-struct Exact(Setup, Arc<Leases>);
-
-impl Exact {
-    async fn start() -> Self {
-        let setup = Setup::start().await;
-        let leases = Instance::of(&setup).leases;
-        Self(setup, leases)
-    }
-}
-
-#[async_trait]
-impl Fixture for Exact {
-    fn store(&self) -> Arc<dyn RateLimitStore> {
-        self.1.clone()
-    }
-
-    fn now(&self) -> Tick {
-        self.0.now()
-    }
-
-    async fn advance(&self, by: Duration) {
-        self.0.advance(by).await;
-    }
-}
-
 mod conformance {
-    crate::conformance!(super::Exact::start().await);
+    use super::*;
+
+    crate::conformance!(Around::start(|store| Arc::new(Leases::of(Arc::clone(store), 64))).await);
 }
 
 #[tokio::test]

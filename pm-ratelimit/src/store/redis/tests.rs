@@ -133,6 +133,34 @@ mod conformance {
     crate::conformance!(super::Setup::start().await);
 }
 
+/// A store around that one.
+pub(in crate::store) struct Around(Setup, Arc<dyn RateLimitStore>);
+
+impl Around {
+    pub(in crate::store) async fn start(
+        store: impl FnOnce(&Arc<RedisStore>) -> Arc<dyn RateLimitStore>,
+    ) -> Self {
+        let setup = Setup::start().await;
+        let store = store(&setup.store);
+        Self(setup, store)
+    }
+}
+
+#[async_trait]
+impl Fixture for Around {
+    fn store(&self) -> Arc<dyn RateLimitStore> {
+        self.1.clone()
+    }
+
+    fn now(&self) -> Tick {
+        self.0.now()
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.0.advance(by).await;
+    }
+}
+
 fn bucket(number: u64) -> BucketId {
     BucketId::from_u128(u128::from(number) << 64 | 7)
 }

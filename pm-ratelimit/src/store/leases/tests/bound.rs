@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use tokio::runtime::Runtime;
 
 use super::*;
 
@@ -94,8 +95,12 @@ impl Model {
     }
 }
 
-#[test]
-fn no_more_is_admitted_than_the_quota_and_what_was_held() {
+/// Many cases on one server, each with a number of its own.
+fn for_all<S: Strategy>(
+    cases: u32,
+    strategy: &S,
+    case: impl Fn(&Runtime, &Setup, u128, S::Value) -> Result<(), TestCaseError>,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -103,104 +108,116 @@ fn no_more_is_admitted_than_the_quota_and_what_was_held() {
     let setup = runtime.block_on(Setup::start());
     let numbers = AtomicU64::new(0);
     let mut runner = TestRunner::new(Config {
-        cases: 100,
+        cases,
         failure_persistence: None,
         ..Config::default()
     });
+    let run = runner.run(strategy, |value| {
+        let number = numbers.fetch_add(1, Ordering::Relaxed);
+        case(&runtime, &setup, number.into(), value)
+    });
+    if let Err(failure) = run {
+        panic!("{failure}");
+    }
+}
+
+#[test]
+fn no_more_is_admitted_than_the_quota_and_what_was_held() {
     let quotas = prop_oneof![
         Just(Quota::new(1_000, Duration::from_millis(1_001)).burst(30)),
         Just(Quota::per_second(250).burst(12)),
         Just(DAILY.burst(60)),
     ];
     let steps = proptest::collection::vec(step(), 1..60);
-    let run = runner.run(&(quotas, 1u32..12, steps), |(quota, slice, steps)| {
-        let number = u128::from(numbers.fetch_add(1, Ordering::Relaxed));
-        let of = |cost| {
-            let bucket = charge(number, 1).bucket();
-            Charge::new(bucket, quota, cost).leased(slice)
-        };
-        let mut instances = [(); INSTANCES].map(|()| Instance::of(&setup));
-        let mut model = Model {
-            quota,
-            history: Vec::new(),
-            takings: Vec::new(),
-            admitted: 0,
-        };
-        for step in steps {
-            let now = setup.now().as_nanos() / 1_000;
-            let held: u64 = instances.iter().map(|one| u64::from(one.held())).sum();
-            prop_assert!(held <= u64::from(slice) * INSTANCES as u64);
-            model.history.push(Moment {
-                micros: now,
-                admitted: model.admitted,
-                outstanding: held,
-            });
-            match step {
-                Step::Passes(micros) => {
-                    runtime.block_on(setup.advance(Duration::from_micros(micros)));
-                }
-                Step::Asks {
-                    instance,
-                    cost,
-                    times,
-                } => {
-                    for _ in 0..times {
-                        let before = instances[instance].leases.stats();
-                        let decision =
-                            runtime.block_on(instances[instance].decide(&setup, &[of(cost)]));
-                        let after = instances[instance].leases.stats();
-                        let paid = after.spent - before.spent;
-                        let tokens = u64::from(cost) - paid + after.taken - before.taken;
-                        if decision.is_admitted() {
-                            model.admitted += u64::from(cost);
-                            if tokens > 0 {
-                                model.takings.push(Taking {
-                                    micros: now,
-                                    instance,
-                                    tokens,
-                                });
+    let cases = (quotas, 1u32..12, steps);
+    for_all(
+        100,
+        &cases,
+        |runtime, setup, number, (quota, slice, steps)| {
+            let of = |cost| {
+                let bucket = charge(number, 1).bucket();
+                Charge::new(bucket, quota, cost).leased(slice)
+            };
+            let mut instances = [(); INSTANCES].map(|()| Instance::of(setup));
+            let mut model = Model {
+                quota,
+                history: Vec::new(),
+                takings: Vec::new(),
+                admitted: 0,
+            };
+            for step in steps {
+                let now = setup.now().as_nanos() / 1_000;
+                let held: u64 = instances.iter().map(|one| u64::from(one.held())).sum();
+                prop_assert!(held <= u64::from(slice) * INSTANCES as u64);
+                model.history.push(Moment {
+                    micros: now,
+                    admitted: model.admitted,
+                    outstanding: held,
+                });
+                match step {
+                    Step::Passes(micros) => {
+                        runtime.block_on(setup.advance(Duration::from_micros(micros)));
+                    }
+                    Step::Asks {
+                        instance,
+                        cost,
+                        times,
+                    } => {
+                        for _ in 0..times {
+                            let before = instances[instance].leases.stats();
+                            let decision =
+                                runtime.block_on(instances[instance].decide(setup, &[of(cost)]));
+                            let after = instances[instance].leases.stats();
+                            let paid = after.spent - before.spent;
+                            let tokens = u64::from(cost) - paid + after.taken - before.taken;
+                            if decision.is_admitted() {
+                                model.admitted += u64::from(cost);
+                                if tokens > 0 {
+                                    model.takings.push(Taking {
+                                        micros: now,
+                                        instance,
+                                        tokens,
+                                    });
+                                }
+                            } else {
+                                prop_assert_eq!((after.taken, paid), (before.taken, 0));
                             }
-                        } else {
-                            prop_assert_eq!((after.taken, paid), (before.taken, 0));
+                            prop_assert_eq!(after.lost, 0);
+                            prop_assert_eq!(
+                                after.taken,
+                                after.spent + after.outstanding + after.returned
+                            );
                         }
-                        prop_assert_eq!(after.lost, 0);
-                        prop_assert_eq!(
-                            after.taken,
-                            after.spent + after.outstanding + after.returned
-                        );
+                    }
+                    Step::Tends(instance) => {
+                        let before = instances[instance].leases.stats().returned;
+                        runtime.block_on(instances[instance].leases.tend());
+                        let after = instances[instance].leases.stats().returned;
+                        model.returned(instance, after - before);
+                    }
+                    Step::Dies(instance) => instances[instance] = Instance::of(setup),
+                    Step::Ends(instance) => {
+                        let held = instances[instance].held();
+                        runtime.block_on(instances[instance].leases.release());
+                        model.returned(instance, held.into());
+                        instances[instance] = Instance::of(setup);
                     }
                 }
-                Step::Tends(instance) => {
-                    let before = instances[instance].leases.stats().returned;
-                    runtime.block_on(instances[instance].leases.tend());
-                    let after = instances[instance].leases.stats().returned;
-                    model.returned(instance, after - before);
-                }
-                Step::Dies(instance) => instances[instance] = Instance::of(&setup),
-                Step::Ends(instance) => {
-                    let held = instances[instance].held();
-                    runtime.block_on(instances[instance].leases.release());
-                    model.returned(instance, held.into());
-                    instances[instance] = Instance::of(&setup);
-                }
+                let now = setup.now().as_nanos() / 1_000;
+                model.is_bounded(Moment {
+                    micros: now,
+                    admitted: model.admitted,
+                    outstanding: 0,
+                })?;
+                // No bucket is fuller than if what was given back had never been taken.
+                let peek = of(1).with_mode(Mode::Peek);
+                let looked = runtime.block_on(setup.decide(&[peek]));
+                let (debt, least) = (looked.outcomes()[0].reset_nanos(), model.owed(now));
+                prop_assert!(debt >= least, "{} of {} ns are owed", debt, least);
             }
-            let now = setup.now().as_nanos() / 1_000;
-            model.is_bounded(Moment {
-                micros: now,
-                admitted: model.admitted,
-                outstanding: 0,
-            })?;
-            // No bucket is fuller than if what was given back had never been taken.
-            let peek = of(1).with_mode(Mode::Peek);
-            let looked = runtime.block_on(setup.decide(&[peek]));
-            let (debt, least) = (looked.outcomes()[0].reset_nanos(), model.owed(now));
-            prop_assert!(debt >= least, "{} of {} ns are owed", debt, least);
-        }
-        Ok(())
-    });
-    if let Err(failure) = run {
-        panic!("{failure}");
-    }
+            Ok(())
+        },
+    );
 }
 
 /// What somebody asks of a bucket that nothing comes back to.
@@ -213,37 +230,27 @@ fn costs() -> impl Strategy<Value = Vec<(u32, Option<u32>)>> {
 /// without them would: it admits the same, and tells the same to be left.
 #[test]
 fn alone_an_instance_answers_as_if_it_asked_each_time() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let setup = runtime.block_on(Setup::start());
-    let numbers = AtomicU64::new(0);
-    let mut runner = TestRunner::new(Config {
-        cases: 60,
-        failure_persistence: None,
-        ..Config::default()
-    });
     let slices = (1u32..30, proptest::option::of(1u32..30));
-    let run = runner.run(&(slices, costs()), |((slice, second_slice), costs)| {
-        let number = u128::from(numbers.fetch_add(1, Ordering::Relaxed)) * 2;
-        let instance = Instance::of(&setup);
-        let exact = MemoryStore::bounded(100);
-        for (cost, second) in costs {
-            let second =
-                second.map(|cost| charge(number + 1, cost).leased(second_slice.unwrap_or(0)));
-            let charges: Vec<_> = [charge(number, cost).leased(slice)]
-                .into_iter()
-                .chain(second)
-                .collect();
-            let decision = runtime.block_on(instance.decide(&setup, &charges));
-            let expected = exact.try_decide(&charges, setup.now()).expect("memory");
-            prop_assert_eq!(decision, expected);
-        }
-        runtime.block_on(instance.leases.release());
-        Ok(())
-    });
-    if let Err(failure) = run {
-        panic!("{failure}");
-    }
+    let cases = (slices, costs());
+    for_all(
+        60,
+        &cases,
+        |runtime, setup, number, ((slice, second_slice), costs)| {
+            let instance = Instance::of(setup);
+            let exact = MemoryStore::bounded(100);
+            for (cost, second) in costs {
+                let second = second
+                    .map(|cost| charge(1 << 32 | number, cost).leased(second_slice.unwrap_or(0)));
+                let charges: Vec<_> = [charge(number, cost).leased(slice)]
+                    .into_iter()
+                    .chain(second)
+                    .collect();
+                let decision = runtime.block_on(instance.decide(setup, &charges));
+                let expected = exact.try_decide(&charges, setup.now()).expect("memory");
+                prop_assert_eq!(decision, expected);
+            }
+            runtime.block_on(instance.leases.release());
+            Ok(())
+        },
+    );
 }

@@ -12,33 +12,10 @@ fn before(store: &Arc<RedisStore>) -> Arc<dyn RateLimitStore> {
     ))
 }
 
-struct Up(Setup, Arc<dyn RateLimitStore>);
-
-impl Up {
-    async fn start() -> Self {
-        let setup = Setup::start().await;
-        let store = before(&setup.store);
-        Self(setup, store)
-    }
-}
-
-#[async_trait]
-impl Fixture for Up {
-    fn store(&self) -> Arc<dyn RateLimitStore> {
-        self.1.clone()
-    }
-
-    fn now(&self) -> Tick {
-        self.0.now()
-    }
-
-    async fn advance(&self, by: Duration) {
-        self.0.advance(by).await;
-    }
-}
-
 mod up {
-    crate::conformance!(super::Up::start().await);
+    use super::*;
+
+    crate::conformance!(Around::start(before).await);
 }
 
 struct Down(Arc<dyn RateLimitStore>, Clock, ManualTime);
