@@ -469,11 +469,10 @@ async fn a_local_decision_allocates_nothing() {
     assert_eq!(info.count_total, 0);
 }
 
-/// Decides as a service has it: with a fallback, and with a memory for refusals in front of all.
+/// Decides as a service has it: with a memory for refusals, and with a fallback around all.
 fn composed(instance: &Instance) -> Arc<dyn RateLimitStore> {
-    let leases = Leases::clone(&instance.leases);
-    let fallback = Fallback::new(leases, MemoryStore::bounded(100)).replicas(2);
-    Arc::new(Refusals::of(Arc::new(fallback), 100))
+    let refusals = Refusals::of(instance.leases.clone(), 100);
+    Arc::new(Fallback::new(refusals, MemoryStore::bounded(100)).replicas(2))
 }
 
 async fn ask(store: &Arc<dyn RateLimitStore>, setup: &Setup, charge: Charge) -> Decision {
