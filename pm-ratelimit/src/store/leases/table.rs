@@ -141,7 +141,8 @@ impl Table {
             };
             let mut surplus = None;
             if let Some((answered, receipt)) = landed {
-                let short = charge.cost() - drawn.paid;
+                // What does not fit has not taken what it lacked.
+                let short = if taken { charge.cost() - drawn.paid } else { 0 };
                 surplus = lease.land(drawn.ahead, short, charge.slice(), receipt);
                 lease.learn(answered, drawn.ahead, charge.cost());
             } else if let Some(answered) = answered {

@@ -553,3 +553,26 @@ async fn a_refusal_is_not_remembered_for_longer_than_others_hold_what_they_do_no
     }
     assert!(setup.server.calls("evalsha") > asked);
 }
+
+/// A trial that does not fit takes no more than the tokens ahead: what was held before is not of that
+/// slice, and would be given back as if it were.
+#[tokio::test]
+async fn what_is_held_beside_a_trial_that_does_not_fit_goes_back_as_what_it_was() {
+    let setup = Setup::start().await;
+    let (one, other) = (Instance::of(&setup), Instance::of(&setup));
+    let of = |cost| charge(1, cost).leased(100);
+    // With 0, 1, 2 and 4 tokens ahead.
+    for _ in 0..8 {
+        assert!(one.admits(&setup, of(1)).await);
+    }
+    assert_eq!(one.held(), 3);
+    let rest = there(&setup, of(1)).await - 10;
+    assert!(other.admits(&setup, of(rest)).await);
+    let trial = of(3 + 11).with_mode(Mode::Shadow);
+    let decision = one.decide(&setup, &[trial]).await;
+    assert!(!decision.outcomes()[0].is_allowed());
+    let stats = one.leases.stats();
+    assert_eq!((stats.outstanding, stats.returned, stats.lost), (8, 3, 0));
+    one.leases.release().await;
+    assert_eq!(there(&setup, of(1)).await, 13);
+}
