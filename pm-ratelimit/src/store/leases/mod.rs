@@ -85,7 +85,8 @@ const AT_ONCE: usize = 64;
 /// * **What is given back** is what has not come back by itself meanwhile. No bucket is ever fuller than
 ///   if that had never been taken.
 /// * **What is lost** stays taken, and drains: the slice of an instance that is killed or not
-///   [released](Self::release), that of a call that failed, and what cannot be given back.
+///   [released](Self::release), that of a call that failed, and what cannot be given back. Behind a
+///   call that failed nothing is taken ahead until one is answered: that is one slice in a row at most.
 ///
 /// At most one question about a bucket takes tokens ahead at a time. Whoever lacks them waits for that
 /// one, once, and asks for itself if it did not bring enough.

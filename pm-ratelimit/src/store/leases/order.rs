@@ -110,10 +110,11 @@ impl Order {
             Err(error) => {
                 put_back(&shared.table, &self.charges, &self.parts);
                 for (charge, part) in self.charges.as_slice().iter().zip(&self.parts) {
-                    // They may have been taken.
-                    let ahead = part.drawn.map_or(0, |drawn| drawn.ahead);
-                    shared.counters.taken(ahead);
-                    shared.table.lose(charge, ahead);
+                    if let Some(drawn) = part.drawn {
+                        // They may have been taken.
+                        shared.counters.taken(drawn.ahead);
+                        shared.table.fail(charge, drawn.ahead);
+                    }
                 }
                 Err(error)
             }

@@ -189,6 +189,16 @@ impl Table {
         self.with(charge.bucket(), |set| set.lose(tokens));
     }
 
+    /// A question failed that may have taken so many tokens ahead.
+    pub(super) fn fail(&self, charge: &Charge, ahead: u32) {
+        self.with(charge.bucket(), |set| {
+            set.lose(ahead);
+            if let Some(lease) = set.lease(charge) {
+                lease.hold_back();
+            }
+        });
+    }
+
     pub(super) fn sums(&self) -> Sums {
         self.0.iter().fold(Sums::default(), |sums, set| {
             let set = lock(set);

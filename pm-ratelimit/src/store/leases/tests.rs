@@ -576,3 +576,29 @@ async fn what_is_held_beside_a_trial_that_does_not_fit_goes_back_as_what_it_was(
     one.leases.release().await;
     assert_eq!(there(&setup, of(1)).await, 13);
 }
+
+/// A server that is too slow to be heard but not to take would otherwise lose a slice to each question.
+#[tokio::test]
+async fn behind_a_question_that_failed_nothing_is_taken_ahead() {
+    let setup = Setup::start().await;
+    let instance = Instance::of(&setup);
+    instance.warm_up(&setup, charge(1, 1)).await;
+    for _ in 0..SLICE {
+        assert!(instance.admits(&setup, charge(1, 1)).await);
+    }
+    let key = format!("pm:ratelimit:{:032x}", charge(1, 1).bucket().as_u128());
+    let _ = setup.server.ask(&["SET", &key, "not a bucket"]);
+    for _ in 0..3 {
+        let leases = Arc::clone(&instance.leases);
+        let failed = leases.decide(charge(1, 1).into(), setup.now()).await;
+        assert!(failed.is_err());
+        assert_eq!(instance.leases.state(), State::Up);
+        let stats = instance.leases.stats();
+        assert_eq!((stats.outstanding, stats.lost), (0, SLICE.into()));
+    }
+    let _ = setup.server.ask(&["DEL", &key]);
+    assert!(instance.admits(&setup, charge(1, 1)).await);
+    assert_eq!(instance.held(), 0);
+    assert!(instance.admits(&setup, charge(1, 1)).await);
+    assert_eq!(instance.held(), 1, "it begins anew");
+}
