@@ -31,7 +31,8 @@ const AT_ONCE: usize = 64;
 ///
 /// That is for charges that say so ([`Rule::leased`](crate::Rule::leased), [`Charge::leased`]); all
 /// others are decided as without it. A decision is local if what is held pays for all of it. Otherwise
-/// it is one question, all or nothing, in which what is held pays for its part.
+/// it is one question, all or nothing, in which what is held pays for its part. A decision that has
+/// charges of both kinds always asks, and takes nothing ahead.
 ///
 /// ```no_run
 /// use pm_core::redis::{Endpoint, Options, Redis};
@@ -89,7 +90,7 @@ const AT_ONCE: usize = 64;
 ///   call that failed nothing is taken ahead until one is answered: that is one slice in a row at most.
 ///
 /// At most one question about a bucket takes tokens ahead at a time. Whoever lacks them waits for that
-/// one, once, and asks for itself if it did not bring enough.
+/// one, once, and asks for itself if it did not bring enough. A decision that asks anyway does not wait.
 pub struct Leases(Arc<Shared>);
 
 struct Shared {

@@ -32,7 +32,8 @@ struct Part {
 }
 
 impl Order {
-    /// Draws what there is for these charges.
+    /// Draws what there is for these charges. If one of them is not leased they are asked about each
+    /// time: to take tokens ahead, or to wait for some, would spare nothing.
     ///
     /// # Errors
     ///
@@ -40,7 +41,12 @@ impl Order {
     /// is drawn.
     pub(super) fn of(table: &Table, charges: Charges, may_wait: bool) -> Result<Self, Flight> {
         let (aloft, flight) = Flight::begin();
-        let mut room = Charges::MAX - charges.as_slice().len();
+        let all_leased = charges.as_slice().iter().all(Charge::is_leased);
+        let may_wait = may_wait && all_leased;
+        let mut room = match all_leased {
+            true => Charges::MAX - charges.as_slice().len(),
+            false => 0,
+        };
         let (mut parts, mut asked) = (ArrayVec::new(), Charges::new());
         for charge in charges.as_slice() {
             let drawn = if charge.is_leased() {

@@ -602,3 +602,34 @@ async fn behind_a_question_that_failed_nothing_is_taken_ahead() {
     assert!(instance.admits(&setup, charge(1, 1)).await);
     assert_eq!(instance.held(), 1, "it begins anew");
 }
+
+#[tokio::test]
+async fn beside_a_charge_that_is_not_leased_nothing_is_taken_ahead_nor_waited_for() {
+    let setup = Setup::start().await;
+    let instance = Instance::of(&setup);
+    let exact = charge(2, 1).leased(0);
+    for _ in 0..20 {
+        let decision = instance.decide(&setup, &[charge(1, 1), exact]).await;
+        assert!(decision.is_admitted());
+    }
+    assert_eq!(instance.leases.stats(), LeaseStats::default());
+    // What is held pays for its part.
+    instance.warm_up(&setup, charge(1, 1)).await;
+    let left = there(&setup, charge(1, 1)).await;
+    for held in (0..SLICE).rev() {
+        instance.decide(&setup, &[charge(1, 1), exact]).await;
+        assert_eq!(instance.held(), held);
+    }
+    assert_eq!(there(&setup, charge(1, 1)).await, left);
+
+    let leases = Arc::clone(&instance.leases);
+    let mut brings = pin!(leases.decide(charge(1, 1).into(), setup.now()));
+    assert!(poll(brings.as_mut()).is_pending());
+    let table = &instance.leases.0.table;
+    let mut both = Charges::from(charge(1, 1));
+    assert!(Order::of(table, both.clone(), true).is_err(), "it waits");
+    both.push(exact).expect("there is room");
+    assert!(Order::of(table, both, true).is_ok());
+    assert!(brings.await.expect("it works").is_admitted());
+    assert_eq!(instance.held(), SLICE);
+}
