@@ -6,6 +6,7 @@ use pm_core::Tick;
 use super::Shared;
 use super::flight::{Aloft, Flight};
 use super::lease::{Answered, Unspent};
+use super::owed::Owed;
 use super::table::{Drawn, Settled, Table};
 use crate::store::redis::Receipts;
 use crate::{Charge, Charges, Decision, Error, Mode, Outcome};
@@ -110,7 +111,7 @@ impl Order {
         match store.take(self.asked.as_slice()).await {
             Ok((decision, receipts)) => {
                 let (decision, unspent) = self.settle(&shared, &decision, &receipts, now);
-                shared.give_back(unspent).await;
+                Owed::give_back(Owed::all(&shared, unspent)).await;
                 Ok(decision)
             }
             Err(error) => {

@@ -5,6 +5,8 @@ mod bound;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use futures_util::future::join_all;
+
 use super::*;
 use crate::store::conformance::Fixture;
 use crate::store::redis::tests::Setup;
@@ -632,4 +634,29 @@ async fn beside_a_charge_that_is_not_leased_nothing_is_taken_ahead_nor_waited_fo
     assert!(Order::of(table, both, true).is_ok());
     assert!(brings.await.expect("it works").is_admitted());
     assert_eq!(instance.held(), SLICE);
+}
+
+#[tokio::test]
+async fn what_nobody_waits_to_be_given_back_is_counted_as_lost() {
+    let setup = Setup::start().await;
+    for waits_for_a_flight in [false, true] {
+        let instance = Instance::of(&setup);
+        let number = u128::from(waits_for_a_flight) * 2;
+        instance.warm_up(&setup, charge(number, 1)).await;
+        instance.warm_up(&setup, charge(number + 1, 1)).await;
+        let leases = Arc::clone(&instance.leases);
+        let mut brings = pin!(leases.decide(charge(number, SLICE + 1).into(), setup.now()));
+        let mut lost = 2 * u64::from(SLICE);
+        if waits_for_a_flight {
+            assert!(poll(brings.as_mut()).is_pending());
+            lost = SLICE.into();
+        }
+        assert!(poll(pin!(instance.leases.release())).is_pending());
+        if waits_for_a_flight {
+            assert!(brings.await.expect("it works").is_admitted());
+        }
+        let stats = instance.leases.stats();
+        assert_eq!((stats.outstanding, stats.lost), (0, lost), "{stats:?}");
+        assert_eq!(stats.taken, stats.spent + stats.returned + stats.lost);
+    }
 }
