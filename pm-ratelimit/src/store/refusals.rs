@@ -12,7 +12,8 @@ use super::RateLimitStore;
 use crate::algorithm::Gcra;
 use crate::{BucketId, Charge, Charges, Decision, Error, Mode, Outcome, Quota};
 
-/// Buckets that share a place in memory; the one that is full again first is forgotten first.
+/// Buckets that share a place in memory; the one that is of use for the shortest time is forgotten
+/// first.
 const WAYS: usize = 4;
 
 /// Remembers which buckets another store has refused, so that asking again costs nothing until it
@@ -31,7 +32,9 @@ const WAYS: usize = 4;
 /// asked in between: by as long as what was held takes to come back.
 ///
 /// It is for stores that take time to answer; [`MemoryStore`](super::MemoryStore) does not. Memory is
-/// fixed from the start, and what does not fit is forgotten: then the store is asked.
+/// fixed from the start, and what does not fit is forgotten: then the store is asked. A
+/// [`Fallback`](super::Fallback) belongs around it rather than within: what is remembered here is
+/// refused in an outage, too, where each rule is to say what happens.
 pub struct Refusals {
     store: Arc<dyn RateLimitStore>,
     sets: Box<[Mutex<[Known; WAYS]>]>,
@@ -154,7 +157,8 @@ fn update(set: &mut [Known; WAYS], charge: &Charge, latest: Known, refused: bool
         // The answers of a store may overtake each other.
         Some(known) => known.full_at = known.full_at.max(latest.full_at),
         None if refused => {
-            if let Some(known) = set.iter_mut().min_by_key(|known| known.full_at) {
+            let ends = |known: &&mut Known| known.full_at.min(known.until);
+            if let Some(known) = set.iter_mut().min_by_key(ends) {
                 *known = latest;
             }
         }
@@ -323,6 +327,31 @@ mod tests {
             [0, 0, 999, 1_000, 1_999, 2_000].map(asked),
             [1, 2, 2, 3, 3, 4]
         );
+    }
+
+    /// A regression would forget refusals that hold for a day, and keep one that nobody believes any more.
+    #[test]
+    fn what_is_of_no_use_any_more_is_forgotten_first() {
+        let counting = Arc::new(Counting(MemoryStore::bounded(100), AtomicU64::new(0)));
+        let refusals = Refusals::of(counting.clone(), WAYS);
+        let asked = |charge: Charge, seconds: u64| {
+            let before = counting.1.load(Ordering::Relaxed);
+            let now = Tick::from_nanos(seconds * 1_000_000_000);
+            let _ = refusals.try_decide(&[charge], now);
+            counting.1.load(Ordering::Relaxed) - before
+        };
+        let hourly = |number| {
+            let quota = Quota::new(1, Duration::from_secs(3_600));
+            Charge::new(BucketId::from_u128(number), quota, 1)
+        };
+        let leased = Charge::new(BucketId::from_u128(1), Quota::per_day(1), 1).leased(1);
+        for charge in [leased, hourly(2), hourly(3), hourly(4)] {
+            assert_eq!([0, 0, 0].map(|at| asked(charge, at)), [1, 1, 0]);
+        }
+        assert_eq!([2, 2, 2].map(|at| asked(hourly(5), at)), [1, 1, 0]);
+        for number in 2..=5 {
+            assert_eq!(asked(hourly(number), 2), 0, "{number} is known");
+        }
     }
 
     #[test]

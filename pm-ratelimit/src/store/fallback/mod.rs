@@ -21,10 +21,10 @@ pub use self::local::LocalStore;
 ///
 /// It asks `Primary`, and where that fails, `Local`: for the very request that the primary failed
 /// to decide on, and for all that come while it is [down](RateLimitStore::state), which are answered
-/// at once, without waiting and without a future. What the primary can decide without asking anybody
-/// (what it has leased, what it remembers to have refused) it decides then, too. No request is used to find out whether the primary
-/// is back: its own switch says so. So nothing here fails, and nobody waits for longer than the
-/// primary's deadline.
+/// at once, without waiting and without a future. What the primary admits without asking anybody (by
+/// tokens that it has leased) it admits then, too; what it remembers to have refused does not count.
+/// No request is used to find out whether the primary is back: its own switch says so. So nothing here
+/// fails, and nobody waits for longer than the primary's deadline.
 ///
 /// ```no_run
 /// use pm_core::redis::{Endpoint, Options, Redis};
@@ -199,11 +199,15 @@ impl<Primary: RateLimitStore, Local: LocalStore> Fallback<Primary, Local> {
 #[async_trait]
 impl<Primary: RateLimitStore, Local: LocalStore> RateLimitStore for Fallback<Primary, Local> {
     fn try_decide(&self, charges: &[Charge], now: Tick) -> Option<Decision> {
-        if let Some(decision) = self.primary.try_decide(charges, now) {
+        let is_down = self.primary.state() == State::Down;
+        // What it remembers to have refused is not for it to say then, but for each rule.
+        if let Some(decision) = self.primary.try_decide(charges, now)
+            && (!is_down || decision.is_admitted())
+        {
             self.mirror(charges, &decision, now);
             return Some(decision);
         }
-        (self.primary.state() == State::Down).then(|| self.stand_in(charges, now))
+        is_down.then(|| self.stand_in(charges, now))
     }
 
     /// Cancel-safe as far as the primary is.

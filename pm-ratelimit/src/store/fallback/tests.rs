@@ -679,10 +679,49 @@ fn refusals_are_remembered_inside_and_outside() {
     assert_eq!(inside.primary().state(), State::Down);
     let inside: Arc<dyn RateLimitStore> = inside;
     let refused = ask(&inside);
-    let known = "what is remembered is known without the primary";
-    assert!(!refused.is_admitted() && !refused.is_degraded(), "{known}");
+    let known = "the local store knows by the mirror";
+    assert!(!refused.is_admitted() && refused.is_degraded(), "{known}");
     let decided = inside.try_decide(&[charge(2)], clock.now());
     assert!(decided.is_some_and(|decision| decision.is_degraded()));
+}
+
+/// A refusal that is remembered for a day would close rules that are to be open.
+#[test]
+fn what_the_primary_remembers_to_have_refused_counts_only_while_it_is_up() {
+    let (clock, _time) = Clock::manual();
+    let primary = Scripted::new(&clock);
+    let refusals = Refusals::of(primary.clone(), 10);
+    let store = Arc::new(Fallback::new(refusals, MemoryStore::bounded(10)).replicas(2));
+    let charge = |cost| Charge::new(bucket(1), DAILY.burst(4), cost);
+    let ask = |charge: Charge| {
+        store.try_decide(&[charge], clock.now()).unwrap_or_else(|| {
+            let deciding = Arc::clone(&store).decide(charge.into(), clock.now());
+            let Poll::Ready(Ok(decision)) = poll(pin!(deciding)) else {
+                panic!("it failed, or waits")
+            };
+            decision
+        })
+    };
+    let open = charge(4).with_on_failure(OnFailure::Open);
+    assert!(ask(open).is_admitted());
+    assert!(!ask(open).is_admitted());
+    let asked = primary.asked();
+    assert!(!ask(open).is_admitted());
+    assert_eq!(primary.asked(), asked, "it is remembered");
+    primary.fall();
+    let decision = ask(open);
+    assert!(decision.is_admitted() && decision.is_degraded());
+    let closed = ask(charge(1).with_on_failure(OnFailure::Closed));
+    assert!(closed.outcomes()[0].is_closed());
+    // It is this replica's share that refuses: half of a token a day.
+    let local = ask(charge(1));
+    assert!(!local.is_admitted() && local.is_degraded());
+    assert_eq!(
+        local.outcomes()[0].retry_after(),
+        Some(DAILY.interval() * 2)
+    );
+    primary.set(Wire::Answers);
+    assert!(!ask(open).is_degraded());
 }
 
 #[test]

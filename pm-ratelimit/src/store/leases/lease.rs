@@ -143,6 +143,11 @@ impl Lease {
         self.next = wanted.min(outcome.remaining() / 2);
     }
 
+    /// Takes nothing ahead until a question has been answered: what one takes that fails is lost.
+    pub(super) const fn hold_back(&mut self) {
+        self.next = 0;
+    }
+
     /// What is left of the bucket, as if the tokens that are held were still in it.
     pub(super) fn look(&self, now: Tick) -> Outcome {
         let held = self.charge.quota().interval_nanos() * u64::from(self.left);

@@ -1,6 +1,7 @@
 mod flight;
 mod lease;
 mod order;
+mod owed;
 mod table;
 
 use std::fmt;
@@ -10,12 +11,11 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use async_trait::async_trait;
-use futures_util::future::join_all;
 use pm_core::Tick;
 use pm_core::degrade::State;
 
-use self::lease::Unspent;
 use self::order::Order;
+use self::owed::Owed;
 use self::table::Table;
 use super::{RateLimitStore, RedisStore};
 use crate::{Charge, Charges, Decision, Error, Outcome, telemetry};
@@ -23,15 +23,13 @@ use crate::{Charge, Charges, Decision, Error, Outcome, telemetry};
 /// How often what was not used since is given back.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Scripts that give back at the same time.
-const AT_ONCE: usize = 64;
-
 /// A [`RedisStore`] that tokens are leased from: each instance takes some of them ahead and spends them
 /// without asking, so that most decisions cost no round trip.
 ///
 /// That is for charges that say so ([`Rule::leased`](crate::Rule::leased), [`Charge::leased`]); all
 /// others are decided as without it. A decision is local if what is held pays for all of it. Otherwise
-/// it is one question, all or nothing, in which what is held pays for its part.
+/// it is one question, all or nothing, in which what is held pays for its part. A decision that has
+/// charges of both kinds always asks, and takes nothing ahead.
 ///
 /// ```no_run
 /// use pm_core::redis::{Endpoint, Options, Redis};
@@ -86,10 +84,11 @@ const AT_ONCE: usize = 64;
 /// * **What is given back** is what has not come back by itself meanwhile. No bucket is ever fuller than
 ///   if that had never been taken.
 /// * **What is lost** stays taken, and drains: the slice of an instance that is killed or not
-///   [released](Self::release), that of a call that failed, and what cannot be given back.
+///   [released](Self::release), that of a call that failed, and what cannot be given back. Behind a
+///   call that failed nothing is taken ahead until one is answered: that is one slice in a row at most.
 ///
 /// At most one question about a bucket takes tokens ahead at a time. Whoever lacks them waits for that
-/// one, once, and asks for itself if it did not bring enough.
+/// one, once, and asks for itself if it did not bring enough. A decision that asks anyway does not wait.
 pub struct Leases(Arc<Shared>);
 
 struct Shared {
@@ -104,11 +103,12 @@ struct Shared {
 #[non_exhaustive]
 pub struct LeaseStats {
     /// That can neither be spent nor given back: a call failed that may have taken them, or that was
-    /// to give them back.
+    /// to give them back, or nobody waited for that any more.
     pub lost: u64,
     /// That may be spent without asking, at this moment. All else is since the start.
     pub outstanding: u64,
-    /// That were given back. What had come back to the bucket by itself meanwhile came back once.
+    /// That were given back. What had come back to the bucket by itself meanwhile came back once, and
+    /// what is of a bucket that has gone over to another quota stays taken.
     pub returned: u64,
     /// That requests were admitted by.
     pub spent: u64,
@@ -154,7 +154,7 @@ impl Leases {
     async fn tend(&self) {
         let shared = &self.0;
         if shared.store.state() == State::Up {
-            shared.give_back(shared.table.sweep()).await;
+            Owed::give_back(Owed::all(shared, shared.table.sweep())).await;
         }
         telemetry::leases_outstanding(shared.table.sums().outstanding);
     }
@@ -167,10 +167,11 @@ impl Leases {
     pub async fn release(&self) {
         let shared = &self.0;
         let (unspent, flights) = shared.table.close();
+        let owed = Owed::all(shared, unspent);
         for flight in flights {
             flight.over().await;
         }
-        shared.give_back(unspent).await;
+        Owed::give_back(owed).await;
         telemetry::leases_outstanding(0);
     }
 
@@ -198,25 +199,6 @@ impl Clone for Leases {
 }
 
 impl Shared {
-    async fn give_back(&self, unspent: Vec<Unspent>) {
-        for some in unspent.chunks(AT_ONCE) {
-            join_all(some.iter().map(|unspent| self.give_one_back(unspent))).await;
-        }
-    }
-
-    async fn give_one_back(&self, unspent: &Unspent) {
-        let Unspent { charge, receipt } = unspent;
-        let tokens = charge.cost();
-        match self.store.give_back(charge, receipt).await {
-            Ok(()) => self.counters.returned(tokens),
-            Err(error) => {
-                self.table.lose(charge, tokens);
-                let error = &error as &dyn std::error::Error;
-                tracing::debug!(error, tokens, "what was not spent may stay taken");
-            }
-        }
-    }
-
     /// Pays for all of it, or for nothing.
     fn spend(&self, charges: &[Charge], now: Tick) -> Option<Decision> {
         if let [charge] = charges {

@@ -6,6 +6,7 @@ use pm_core::Tick;
 use super::Shared;
 use super::flight::{Aloft, Flight};
 use super::lease::{Answered, Unspent};
+use super::owed::Owed;
 use super::table::{Drawn, Settled, Table};
 use crate::store::redis::Receipts;
 use crate::{Charge, Charges, Decision, Error, Mode, Outcome};
@@ -32,7 +33,8 @@ struct Part {
 }
 
 impl Order {
-    /// Draws what there is for these charges.
+    /// Draws what there is for these charges. If one of them is not leased they are asked about each
+    /// time: to take tokens ahead, or to wait for some, would spare nothing.
     ///
     /// # Errors
     ///
@@ -40,7 +42,12 @@ impl Order {
     /// is drawn.
     pub(super) fn of(table: &Table, charges: Charges, may_wait: bool) -> Result<Self, Flight> {
         let (aloft, flight) = Flight::begin();
-        let mut room = Charges::MAX - charges.as_slice().len();
+        let all_leased = charges.as_slice().iter().all(Charge::is_leased);
+        let may_wait = may_wait && all_leased;
+        let mut room = match all_leased {
+            true => Charges::MAX - charges.as_slice().len(),
+            false => 0,
+        };
         let (mut parts, mut asked) = (ArrayVec::new(), Charges::new());
         for charge in charges.as_slice() {
             let drawn = if charge.is_leased() {
@@ -104,16 +111,17 @@ impl Order {
         match store.take(self.asked.as_slice()).await {
             Ok((decision, receipts)) => {
                 let (decision, unspent) = self.settle(&shared, &decision, &receipts, now);
-                shared.give_back(unspent).await;
+                Owed::give_back(Owed::all(&shared, unspent)).await;
                 Ok(decision)
             }
             Err(error) => {
                 put_back(&shared.table, &self.charges, &self.parts);
                 for (charge, part) in self.charges.as_slice().iter().zip(&self.parts) {
-                    // They may have been taken.
-                    let ahead = part.drawn.map_or(0, |drawn| drawn.ahead);
-                    shared.counters.taken(ahead);
-                    shared.table.lose(charge, ahead);
+                    if let Some(drawn) = part.drawn {
+                        // They may have been taken.
+                        shared.counters.taken(drawn.ahead);
+                        shared.table.fail(charge, drawn.ahead);
+                    }
                 }
                 Err(error)
             }

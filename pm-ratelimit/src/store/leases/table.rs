@@ -141,7 +141,8 @@ impl Table {
             };
             let mut surplus = None;
             if let Some((answered, receipt)) = landed {
-                let short = charge.cost() - drawn.paid;
+                // What does not fit has not taken what it lacked.
+                let short = if taken { charge.cost() - drawn.paid } else { 0 };
                 surplus = lease.land(drawn.ahead, short, charge.slice(), receipt);
                 lease.learn(answered, drawn.ahead, charge.cost());
             } else if let Some(answered) = answered {
@@ -186,6 +187,16 @@ impl Table {
     /// So many tokens of a bucket can neither be spent nor given back.
     pub(super) fn lose(&self, charge: &Charge, tokens: u32) {
         self.with(charge.bucket(), |set| set.lose(tokens));
+    }
+
+    /// A question failed that may have taken so many tokens ahead.
+    pub(super) fn fail(&self, charge: &Charge, ahead: u32) {
+        self.with(charge.bucket(), |set| {
+            set.lose(ahead);
+            if let Some(lease) = set.lease(charge) {
+                lease.hold_back();
+            }
+        });
     }
 
     pub(super) fn sums(&self) -> Sums {

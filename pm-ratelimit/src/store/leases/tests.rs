@@ -5,6 +5,8 @@ mod bound;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use futures_util::future::join_all;
+
 use super::*;
 use crate::store::conformance::Fixture;
 use crate::store::redis::tests::{Around, Setup};
@@ -446,11 +448,10 @@ async fn a_local_decision_allocates_nothing() {
     assert_eq!(info.count_total, 0);
 }
 
-/// Decides as a service has it: with a fallback, and with a memory for refusals in front of all.
+/// Decides as a service has it: with a memory for refusals, and with a fallback around all.
 fn composed(instance: &Instance) -> Arc<dyn RateLimitStore> {
-    let leases = Leases::clone(&instance.leases);
-    let fallback = Fallback::new(leases, MemoryStore::bounded(100)).replicas(2);
-    Arc::new(Refusals::of(Arc::new(fallback), 100))
+    let refusals = Refusals::of(instance.leases.clone(), 100);
+    Arc::new(Fallback::new(refusals, MemoryStore::bounded(100)).replicas(2))
 }
 
 async fn ask(store: &Arc<dyn RateLimitStore>, setup: &Setup, charge: Charge) -> Decision {
@@ -530,4 +531,109 @@ async fn a_refusal_is_not_remembered_for_longer_than_others_hold_what_they_do_no
         assert_eq!(decision.outcomes()[0].remaining(), left);
     }
     assert!(setup.server.calls("evalsha") > asked);
+}
+
+/// A trial that does not fit takes no more than the tokens ahead: what was held before is not of that
+/// slice, and would be given back as if it were.
+#[tokio::test]
+async fn what_is_held_beside_a_trial_that_does_not_fit_goes_back_as_what_it_was() {
+    let setup = Setup::start().await;
+    let (one, other) = (Instance::of(&setup), Instance::of(&setup));
+    let of = |cost| charge(1, cost).leased(100);
+    // With 0, 1, 2 and 4 tokens ahead.
+    for _ in 0..8 {
+        assert!(one.admits(&setup, of(1)).await);
+    }
+    assert_eq!(one.held(), 3);
+    let rest = there(&setup, of(1)).await - 10;
+    assert!(other.admits(&setup, of(rest)).await);
+    let trial = of(3 + 11).with_mode(Mode::Shadow);
+    let decision = one.decide(&setup, &[trial]).await;
+    assert!(!decision.outcomes()[0].is_allowed());
+    let stats = one.leases.stats();
+    assert_eq!((stats.outstanding, stats.returned, stats.lost), (8, 3, 0));
+    one.leases.release().await;
+    assert_eq!(there(&setup, of(1)).await, 13);
+}
+
+/// A server that is too slow to be heard but not to take would otherwise lose a slice to each question.
+#[tokio::test]
+async fn behind_a_question_that_failed_nothing_is_taken_ahead() {
+    let setup = Setup::start().await;
+    let instance = Instance::of(&setup);
+    instance.warm_up(&setup, charge(1, 1)).await;
+    for _ in 0..SLICE {
+        assert!(instance.admits(&setup, charge(1, 1)).await);
+    }
+    let key = format!("pm:ratelimit:{:032x}", charge(1, 1).bucket().as_u128());
+    let _ = setup.server.ask(&["SET", &key, "not a bucket"]);
+    for _ in 0..3 {
+        let leases = Arc::clone(&instance.leases);
+        let failed = leases.decide(charge(1, 1).into(), setup.now()).await;
+        assert!(failed.is_err());
+        assert_eq!(instance.leases.state(), State::Up);
+        let stats = instance.leases.stats();
+        assert_eq!((stats.outstanding, stats.lost), (0, SLICE.into()));
+    }
+    let _ = setup.server.ask(&["DEL", &key]);
+    assert!(instance.admits(&setup, charge(1, 1)).await);
+    assert_eq!(instance.held(), 0);
+    assert!(instance.admits(&setup, charge(1, 1)).await);
+    assert_eq!(instance.held(), 1, "it begins anew");
+}
+
+#[tokio::test]
+async fn beside_a_charge_that_is_not_leased_nothing_is_taken_ahead_nor_waited_for() {
+    let setup = Setup::start().await;
+    let instance = Instance::of(&setup);
+    let exact = charge(2, 1).leased(0);
+    for _ in 0..20 {
+        let decision = instance.decide(&setup, &[charge(1, 1), exact]).await;
+        assert!(decision.is_admitted());
+    }
+    assert_eq!(instance.leases.stats(), LeaseStats::default());
+    // What is held pays for its part.
+    instance.warm_up(&setup, charge(1, 1)).await;
+    let left = there(&setup, charge(1, 1)).await;
+    for held in (0..SLICE).rev() {
+        instance.decide(&setup, &[charge(1, 1), exact]).await;
+        assert_eq!(instance.held(), held);
+    }
+    assert_eq!(there(&setup, charge(1, 1)).await, left);
+
+    let leases = Arc::clone(&instance.leases);
+    let mut brings = pin!(leases.decide(charge(1, 1).into(), setup.now()));
+    assert!(poll(brings.as_mut()).is_pending());
+    let table = &instance.leases.0.table;
+    let mut both = Charges::from(charge(1, 1));
+    assert!(Order::of(table, both.clone(), true).is_err(), "it waits");
+    both.push(exact).expect("there is room");
+    assert!(Order::of(table, both, true).is_ok());
+    assert!(brings.await.expect("it works").is_admitted());
+    assert_eq!(instance.held(), SLICE);
+}
+
+#[tokio::test]
+async fn what_nobody_waits_to_be_given_back_is_counted_as_lost() {
+    let setup = Setup::start().await;
+    for waits_for_a_flight in [false, true] {
+        let instance = Instance::of(&setup);
+        let number = u128::from(waits_for_a_flight) * 2;
+        instance.warm_up(&setup, charge(number, 1)).await;
+        instance.warm_up(&setup, charge(number + 1, 1)).await;
+        let leases = Arc::clone(&instance.leases);
+        let mut brings = pin!(leases.decide(charge(number, SLICE + 1).into(), setup.now()));
+        let mut lost = 2 * u64::from(SLICE);
+        if waits_for_a_flight {
+            assert!(poll(brings.as_mut()).is_pending());
+            lost = SLICE.into();
+        }
+        assert!(poll(pin!(instance.leases.release())).is_pending());
+        if waits_for_a_flight {
+            assert!(brings.await.expect("it works").is_admitted());
+        }
+        let stats = instance.leases.stats();
+        assert_eq!((stats.outstanding, stats.lost), (0, lost), "{stats:?}");
+        assert_eq!(stats.taken, stats.spent + stats.returned + stats.lost);
+    }
 }
