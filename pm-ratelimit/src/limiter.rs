@@ -363,8 +363,9 @@ impl Limiter {
         let reductions = rules.reductions(picks.profile);
         for (pick, charge) in picks.rules.iter_mut().zip(picks.charges.as_mut_slice()) {
             if pick.by_user {
-                match quotas.try_quota(&rules.rule(pick.rule).name, user, now) {
-                    Lookup::Own(quota) => pick.has_own(quota, charge, reductions),
+                let rule = rules.rule(pick.rule);
+                match quotas.try_quota(&rule.name, user, now) {
+                    Lookup::Own(quota) => pick.has_own(quota, charge, rule, reductions),
                     Lookup::Rule => {}
                     Lookup::Unknown => return None,
                 }
@@ -412,23 +413,25 @@ impl Limiter {
             if !pick.by_user {
                 continue;
             }
-            let rule = &rules.rule(pick.rule).name;
-            let quota = match quotas.try_quota(rule, User::from(&user), now) {
+            let rule = rules.rule(pick.rule);
+            let quota = match quotas.try_quota(&rule.name, User::from(&user), now) {
                 Lookup::Own(quota) => Ok(Some(quota)),
                 Lookup::Rule => Ok(None),
                 Lookup::Unknown => {
                     let quotas = Arc::clone(quotas);
-                    quotas.quota(rule.clone(), user.clone(), now).await
+                    quotas.quota(rule.name.clone(), user.clone(), now).await
                 }
             };
             match quota {
-                Ok(Some(quota)) => pick.has_own(quota, charge, reductions),
+                Ok(Some(quota)) => pick.has_own(quota, charge, rule, reductions),
                 Ok(None) => {}
                 Err(error) => {
                     // What is owed under a quota that cannot be looked up now is not forgiven.
                     *charge = charge.with_ceiling(u32::MAX);
                     self.0.counters.lookup_failed();
-                    self.0.quota_complaints.hear_of_quota(&error, rule, now);
+                    self.0
+                        .quota_complaints
+                        .hear_of_quota(&error, &rule.name, now);
                 }
             }
         }

@@ -233,6 +233,11 @@ impl Quota {
         .with_room(part_of(self.burst, times, of), cost, self.burst)
     }
 
+    /// The same quota with a burst of at least one such `cost`.
+    pub(crate) const fn with_room_for(self, cost: u32) -> Self {
+        self.with_room(self.burst, cost, cost)
+    }
+
     /// The same rate with another burst: at least 1, and as much as a `cost` takes that there is room
     /// for in the `whole`. Such a cost has to wait for a full bucket, and is no reason to say that it
     /// never fits. The rate is not so low that the burst takes more than a hundred years.

@@ -207,6 +207,22 @@ fn what_a_reading_declares_is_about_its_instance_and_somebody_ends_it_from_any()
 }
 
 #[test]
+fn what_was_left_before_an_instance_started_holds_off_none_of_its_readings() {
+    let fleet = fleet();
+    fleet.instances[1].leave("ada");
+    drive(fleet.instances[1].synchronize()).expect("it is up");
+    fleet.time.advance(HOUR);
+    *fleet.reading.lock().expect("sound") = 1.0;
+    drive(fleet.instances[0].synchronize()).expect("it is up");
+    fleet.instances[0].look();
+    let declared = fleet.declared();
+    assert_eq!(
+        declared[0].as_deref(),
+        Some("automatic the reading is high")
+    );
+}
+
+#[test]
 fn a_profile_that_an_instance_does_not_have_changes_nothing_there() {
     let fleet = fleet();
     let lasting = fleet.instances[1].enter("of one instance", HOUR, "ada", "");

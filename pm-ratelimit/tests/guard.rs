@@ -270,8 +270,10 @@ mod sqlite {
 mod postgres {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex, Weak};
+    use std::time::Duration;
 
     use pm_ratelimit::guard::PostgresStore;
+    use pm_ratelimit::{BlockStore, Error, RuleStore};
     use pm_testing::PostgresServer;
 
     use super::kept::{Kept, server};
@@ -315,6 +317,51 @@ mod postgres {
             one.is_ok() && two.is_ok() && three.is_ok(),
             "{one:?} {two:?} {three:?}"
         );
+    }
+
+    /// Whatever it is that each of them was given up at: while it began, waited, read or committed.
+    #[tokio::test]
+    async fn calls_that_are_given_up_leave_no_transaction_open() {
+        let server = PostgresServer::start();
+        let store = Arc::new(PostgresStore::connect(&server.url()).await.unwrap());
+        let since = pm_ratelimit::rule_book::Position::default();
+        let blocks = || BlockStore::impose(Arc::clone(&store), Vec::new(), 0);
+        let rules = || RuleStore::changes(Arc::clone(&store), since);
+        for micros in (0..4_000).step_by(50) {
+            let soon = Duration::from_micros(micros);
+            let _ = tokio::time::timeout(soon, async { tokio::join!(blocks(), rules()) }).await;
+        }
+        let plain = sqlx::PgPool::connect(&server.url()).await.unwrap();
+        let open = "SELECT count(*) FROM pg_stat_activity \
+                    WHERE state LIKE 'idle in transaction%' \
+                    AND xact_start < now() - interval '200 ms'";
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let open: i64 = sqlx::query_scalar(open).fetch_one(&plain).await.unwrap();
+        assert_eq!(open, 0);
+        for _ in 0..8 {
+            let (blocks, rules) = tokio::join!(blocks(), rules());
+            assert!(blocks.is_ok() && rules.is_ok(), "{blocks:?} {rules:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_holds_the_lock_is_not_waited_for_by_the_server_either() {
+        let server = PostgresServer::start();
+        let store = Arc::new(PostgresStore::connect(&server.url()).await.unwrap());
+        let plain = sqlx::PgPool::connect(&server.url()).await.unwrap();
+        let mut holder = plain.begin().await.unwrap();
+        sqlx::query("SELECT pg_advisory_xact_lock(x'706d5f6775617264'::bigint)")
+            .execute(&mut *holder)
+            .await
+            .unwrap();
+        let impose = || BlockStore::impose(Arc::clone(&store), Vec::new(), 0);
+        assert!(matches!(impose().await, Err(Error::TimedOut)));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+        let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&plain).await.unwrap();
+        assert_eq!(waiting, 0);
+        holder.rollback().await.unwrap();
+        impose().await.unwrap();
     }
 }
 
@@ -421,6 +468,25 @@ mod redis {
         book.synchronize().await.unwrap();
         assert_eq!(book.limiter().rules(), in_force);
         assert_eq!(book.refused().unwrap().rule(), "b");
+    }
+
+    #[tokio::test]
+    async fn a_server_without_memory_still_tells_what_it_holds() {
+        let server = RedisServer::start();
+        let store = Arc::new(RedisStore::new(connect(&server).await));
+        let limiter = pm_ratelimit::Limiter::builder(pm_ratelimit::Rules::new());
+        let book = (RuleBook::builder(limiter).store(store.clone()).build()).unwrap();
+        let blocks = BlockList::builder().store(store).build();
+        let rule = Rule::always().quota(Quota::per_day(1));
+        book.edit([Edit::put("a", rule.clone())]).await.unwrap();
+        let ada = pm_core::Identity::new("ada");
+        book.assign("a", &ada, Quota::per_day(2)).await.unwrap();
+        let _ = server.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+        assert!(book.edit([Edit::remove("a")]).await.is_err());
+        book.synchronize().await.unwrap();
+        blocks.synchronize().await.unwrap();
+        let quota = book.quota("a", &ada).await.unwrap();
+        assert_eq!(quota, Some(Quota::per_day(2)));
     }
 
     /// A replica that has become the primary before it had heard of the last change.

@@ -253,6 +253,24 @@ fn what_somebody_else_has_changed_is_not_overwritten_unseen() {
 }
 
 #[test]
+fn whoever_has_a_smaller_burst_than_a_request_costs_by_now_may_still_make_one() {
+    let book = book(&Arc::new(MemoryStore::new()), configured());
+    drive(book.assign("user", &ada(), Quota::per_day(3))).unwrap();
+    edit(&book, [Edit::put("user", by_user(10).cost(5))]).unwrap();
+    let quota = drive(book.quota("user", &ada())).unwrap();
+    assert_eq!(quota, Some(Quota::per_day(3)), "as it was assigned");
+    let check = || drive(book.limiter().check(&Subject::identity(&ada()), 1));
+    assert!(matches!(check(), pm_ratelimit::Verdict::Allowed(_)));
+    // For the next one there is a time to wait.
+    assert!(matches!(check(), pm_ratelimit::Verdict::Refused(_)));
+    let never = drive(book.limiter().check(&Subject::identity(&ada()), 2));
+    assert!(
+        matches!(never, pm_ratelimit::Verdict::Never(_)),
+        "{never:?}"
+    );
+}
+
+#[test]
 fn what_is_not_valid_is_refused_by_rule_and_field_and_nothing_is_written() {
     let store = Arc::new(MemoryStore::new());
     let book = book(&store, configured());

@@ -141,7 +141,8 @@ impl Switch {
     }
 
     /// The word that stands, after the store was told that `told` is the last one known here. Returns
-    /// whether it is news that nothing is in force.
+    /// whether it is news that nothing is in force: to an instance that has just started, what was left
+    /// before is none.
     pub(super) fn hear(&self, word: Word, told: Option<&Word>) -> bool {
         let mut is_over = false;
         self.changes.make(|| {
@@ -154,14 +155,16 @@ impl Switch {
             drop(known);
             let now = self.clock.wall_micros();
             let left = u64::try_from(word.until_micros.saturating_sub(now)).unwrap_or(0);
-            is_over = word.profile.is_none();
+            let is_left = word.profile.is_none();
             let Some(profile) = word.profile.filter(|_| left > 0) else {
                 // What a reading has declared since then is not meant.
                 let is_meant = |current: &Current| {
                     let declared = &current.declared;
                     declared.cause == Cause::Manual || declared.since_micros <= word.said_micros
                 };
-                return self.end(&word.by, is_meant);
+                let ended = self.end(&word.by, is_meant);
+                is_over = is_left && (told.is_some() || ended.is_some());
+                return ended;
             };
             let lasting = Duration::from_micros(left);
             let made = self.made(&profile, Cause::Manual, lasting, word.by, word.because);

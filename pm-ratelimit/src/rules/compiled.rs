@@ -92,13 +92,18 @@ pub(crate) struct Pick {
 
 impl Pick {
     /// The user has a quota of their own; in an emergency, what is left of it.
+    ///
+    /// There is room in it for a request, if the rule costs more by now than when it was assigned.
     pub(crate) fn has_own(
         &mut self,
         quota: Quota,
         charge: &mut Charge,
+        rule: &Compiled,
         reductions: Option<&Reductions>,
     ) {
-        *charge = charge.with_quota(quota);
+        let quota = quota.with_room_for(rule.charge.cost());
+        // What is taken ahead of the rule's quota may have been reduced already.
+        *charge = charge.with_quota(quota).leased(rule.charge.slice());
         if let Some(reductions) = reductions {
             (*charge, self.reduced) = reductions.reduce(self.rule, *charge);
         }
@@ -484,4 +489,32 @@ fn roles(name: &str, rule: &Rule, quota: &Quota) -> Result<Vec<(Box<str>, Quota)
         roles.push((role, quota));
     }
     Ok(roles)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DigestKey;
+
+    #[test]
+    fn of_a_quota_of_ones_own_as_much_less_is_taken_ahead_once() {
+        let rule = Rule::always().by(By::User).quota(Quota::per_second(100));
+        let rules = Rules::new().rule("user", rule.cost(2).leased(10));
+        let profiles = [("storm".into(), Profile::scale(1, 2))];
+        let keys = Keys::new(DigestKey::random());
+        let rules = RuleSet::compile(rules, &profiles, &keys).expect("valid");
+        let mut picks = Picks {
+            profile: Some(0),
+            ..Picks::default()
+        };
+        let op = Op::new("an operation");
+        (rules.pick(&op, &Subject::user("ada"), &keys, &mut picks, &mut |_| {})).expect("no path");
+        let (pick, charge) = (&mut picks.rules[0], &mut picks.charges.as_mut_slice()[0]);
+        assert_eq!(charge.slice(), 5);
+        for _ in 0..2 {
+            let (rule, reductions) = (rules.rule(0), rules.reductions(Some(0)));
+            pick.has_own(Quota::per_second(60), charge, rule, reductions);
+            assert_eq!((charge.quota().capacity(), charge.slice()), (30, 5));
+        }
+    }
 }

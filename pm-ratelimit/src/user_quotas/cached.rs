@@ -15,8 +15,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 ///
 /// Whoever is known is answered without waiting. When the time is over the source is asked again; if
 /// it fails, what was known goes on counting, and for one second it is not asked about the same
-/// user: a source that is down costs its deadline once in a while, not on every request. When there
-/// is no more room somebody is forgotten, and asked about again.
+/// user: a source that is down costs its deadline once in a while, not on every request. Of whom nothing
+/// was known, nothing is assumed: meanwhile to ask is an error at once. When there is no more room somebody is forgotten, and asked about again.
 #[derive(Debug)]
 pub struct CachedUserQuotas {
     source: Arc<dyn UserQuotas>,
@@ -26,7 +26,8 @@ pub struct CachedUserQuotas {
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    quota: Option<Quota>,
+    /// [`Lookup::Unknown`] if the source failed before it had ever answered.
+    answer: Lookup,
     until: Tick,
 }
 
@@ -56,7 +57,7 @@ impl UserQuotas for CachedUserQuotas {
         if let Some(entry) = known
             && entry.until > now
         {
-            return entry.quota.into();
+            return entry.answer;
         }
         match self.source.try_quota(rule, user, now) {
             // Remembered when it has been waited for.
@@ -72,23 +73,35 @@ impl UserQuotas for CachedUserQuotas {
         now: Tick,
     ) -> Result<Option<Quota>, Error> {
         let key = self.known.key(&rule, User::from(&user));
-        let answer = Arc::clone(&self.source).quota(rule, user, now).await;
-        match answer {
+        let known = self.known.get(key);
+        if known.is_some_and(|entry| entry.answer == Lookup::Unknown && entry.until > now) {
+            return Err(Error::unavailable(Resting));
+        }
+        match Arc::clone(&self.source).quota(rule, user, now).await {
             Ok(quota) => {
                 let until = now + self.time_to_live;
-                self.remember(key, Entry { quota, until }, now);
+                let answer = quota.into();
+                self.remember(key, Entry { answer, until }, now);
                 Ok(quota)
             }
             Err(error) => {
                 let known = self.known.get(key);
-                let quota = known.and_then(|entry| entry.quota);
+                let answer = known.map_or(Lookup::Unknown, |entry| entry.answer);
                 let until = now + PAUSE;
-                self.remember(key, Entry { quota, until }, now);
-                known.map_or(Err(error), |_| Ok(quota))
+                self.remember(key, Entry { answer, until }, now);
+                match answer {
+                    Lookup::Own(quota) => Ok(Some(quota)),
+                    Lookup::Rule => Ok(None),
+                    Lookup::Unknown => Err(error),
+                }
             }
         }
     }
 }
+
+#[derive(Debug, thiserror::Error)]
+#[error("the source of quotas has just failed and is left alone")]
+struct Resting;
 
 #[cfg(test)]
 mod tests {
@@ -162,7 +175,7 @@ mod tests {
         }
         assert_eq!(ask(&cached, "bob", 100).await, Lookup::Unknown);
         for _ in 0..10 {
-            assert_eq!(ask(&cached, "bob", 100).await, Lookup::Rule);
+            assert_eq!(ask(&cached, "bob", 100).await, Lookup::Unknown);
         }
         assert_eq!(source.asked.load(Ordering::Relaxed), 3);
     }

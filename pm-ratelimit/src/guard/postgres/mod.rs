@@ -1,10 +1,13 @@
+mod transaction;
+
 use std::fmt;
 use std::time::Duration;
 
 use pm_core::Clock;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Row, Transaction};
+use sqlx::{ConnectOptions, Connection, PgPool, Row};
 
+use self::transaction::Transaction;
 use super::sql;
 use crate::Error;
 
@@ -76,9 +79,12 @@ impl PostgresStore {
         Ok(store)
     }
 
-    /// Nobody else writes until it is over.
-    async fn begin(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-        let mut transaction = self.pool.begin().await?;
+    /// Nobody else writes until it is over. The server gives up on it before we do, and on us if we are
+    /// gone with the lock.
+    async fn begin(&self) -> Result<Transaction, sqlx::Error> {
+        let begin = "BEGIN; SET LOCAL lock_timeout = '900ms'; \
+                     SET LOCAL idle_in_transaction_session_timeout = '2s'";
+        let mut transaction = Transaction::begin(&self.pool, begin).await?;
         sqlx::query("SELECT pg_advisory_xact_lock($1)")
             .bind(LOCK)
             .execute(&mut *transaction)
@@ -87,9 +93,9 @@ impl PostgresStore {
     }
 
     /// One moment of all tables.
-    async fn snapshot(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    async fn snapshot(&self) -> Result<Transaction, sqlx::Error> {
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        self.pool.begin_with(begin).await
+        Transaction::begin(&self.pool, begin).await
     }
 }
 

@@ -5,8 +5,12 @@
 -- nine fields and the version.
 
 local state, entries, versions = KEYS[1], KEYS[2], KEYS[3]
-redis.call('HSETNX', state, 'epoch', ARGV[3])
+-- A server without memory left refuses writes: it is asked for one only if there is no epoch.
 local epoch = redis.call('HGET', state, 'epoch')
+if not epoch then
+  epoch = ARGV[3]
+  redis.call('HSET', state, 'epoch', epoch)
+end
 local version = redis.call('HGET', state, 'version') or '0'
 local known = ARGV[2]
 -- Versions are below 2^53, which a double holds exactly.

@@ -4,7 +4,11 @@
 -- Answers with the epoch, the version of the store, and the quota with its version if there is one.
 
 local state, quotas = KEYS[1], KEYS[2]
-redis.call('HSETNX', state, 'epoch', ARGV[1])
+-- A server without memory left refuses writes: it is asked for one only if there is no epoch.
 local epoch = redis.call('HGET', state, 'epoch')
+if not epoch then
+  epoch = ARGV[1]
+  redis.call('HSET', state, 'epoch', epoch)
+end
 local version = redis.call('HGET', state, 'rules_version') or '0'
 return {epoch, version, redis.call('HGET', quotas, ARGV[2])}

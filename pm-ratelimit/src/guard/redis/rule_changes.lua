@@ -6,8 +6,12 @@
 -- and the rule, the version, and the quota with its version or nothing if it was taken back.
 
 local state, rules, quotas, changes = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-redis.call('HSETNX', state, 'epoch', ARGV[1])
+-- A server without memory left refuses writes: it is asked for one only if there is no epoch.
 local epoch = redis.call('HGET', state, 'epoch')
+if not epoch then
+  epoch = ARGV[1]
+  redis.call('HSET', state, 'epoch', epoch)
+end
 local version = redis.call('HGET', state, 'rules_version') or '0'
 local changed = redis.call('HGET', state, 'rules_changed') or '0'
 local forgotten = redis.call('HGET', state, 'rules_forgotten') or '0'

@@ -22,9 +22,15 @@ pub(super) use self::violations::{read_ring, violations, written_ring};
 /// The schema that this version of the crate reads and writes.
 pub(super) const SCHEMA: i64 = 3;
 
+/// `lock_not_available` of PostgreSQL.
+const LOCK_TIMED_OUT: &str = "55P03";
+
 pub(super) fn failed(error: SqlError) -> Error {
     match error {
         SqlError::PoolTimedOut => Error::TimedOut,
+        SqlError::Database(error) if error.code().as_deref() == Some(LOCK_TIMED_OUT) => {
+            Error::TimedOut
+        }
         error => Error::unavailable(error),
     }
 }

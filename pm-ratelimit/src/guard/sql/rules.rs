@@ -94,7 +94,9 @@ macro_rules! rules {
                 async fn changes(self: Arc<Self>, since: Position) -> Result<Changes, Error> {
                     self.within_deadline(async {
                         let mut snapshot = self.snapshot().await?;
-                        changes(&mut snapshot, since).await
+                        let changes = changes(&mut snapshot, since).await?;
+                        snapshot.rollback().await?;
+                        Ok(changes)
                     })
                     .await
                 }
