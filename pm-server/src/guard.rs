@@ -215,14 +215,15 @@ impl Guard {
 
     /// Writes what is not written yet, at the end.
     pub(crate) async fn flush(&self) {
+        // First what is to last: violations are of use for an hour.
+        if let Err(error) = self.blocks.synchronize().await {
+            tracing::warn!(?error, "the last blocks cannot be written, and are lost");
+        }
         if let Err(error) = self.violations.flush().await {
             tracing::warn!(
                 ?error,
                 "the last violations cannot be written, and are lost"
             );
-        }
-        if let Err(error) = self.blocks.synchronize().await {
-            tracing::warn!(?error, "the last blocks cannot be written, and are lost");
         }
     }
 }

@@ -96,7 +96,7 @@ impl Raw {
     }
 }
 
-/// Another instance that shares the file says it, as another process.
+/// Somebody else who has opened the file says it.
 #[tokio::test]
 async fn an_open_socket_ends_within_a_second_of_its_block() {
     let server = Server::start().await;

@@ -1,3 +1,4 @@
+use http::StatusCode;
 use pm_core::Cidr;
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +100,12 @@ impl Shared {
         asked: &Asked<'_>,
     ) -> Result<Answer, Fault> {
         let list = self.list()?;
+        if list
+            .get(prefix)
+            .is_some_and(|listed| listed.is_configured())
+        {
+            return Err(configured());
+        }
         let order = Order::on(prefix)
             .because(text("reason", wanted.reason)?)
             .by(asked.actor);
@@ -118,7 +125,17 @@ impl Shared {
         prefix: Cidr,
         asked: &Asked<'_>,
     ) -> Result<Answer, Fault> {
-        let lifted = self.list()?.unblock(prefix, asked.actor).await?;
+        let list = self.list()?;
+        if list.get(prefix).is_none() {
+            // Another instance may just have said it.
+            list.synchronize().await?;
+        }
+        match list.get(prefix) {
+            None => return Err(nothing_said()),
+            Some(listed) if listed.is_configured() => return Err(configured()),
+            Some(_) => {}
+        }
+        let lifted = list.unblock(prefix, asked.actor).await?;
         lifted.map(|_| Answer::done()).ok_or_else(nothing_said)
     }
 }
@@ -126,6 +143,13 @@ impl Shared {
 fn nothing_said() -> Fault {
     Fault::not_found(
         "nothing is said about exactly these addresses that could be taken back; wider and narrower \
-         prefixes have words of their own, and those of the configuration stay",
+         prefixes have words of their own",
+    )
+}
+
+fn configured() -> Fault {
+    Fault::new(
+        StatusCode::CONFLICT,
+        "the configuration lets exactly these addresses in: change it there",
     )
 }

@@ -65,7 +65,7 @@ pub const OPENAPI: &str = include_str!("openapi.json");
 ///
 /// What it has not been given it answers with 404, and says which method adds it. Bodies are JSON of at
 /// most 64 KiB, and fields that it does not know are refused by name. Every error is a problem (RFC
-/// 9457). To send the same `PUT` again changes nothing more.
+/// 9457). To send the same `PUT` again changes nothing more; a time in seconds begins anew.
 #[derive(Clone)]
 pub struct Admin(Arc<Shared>);
 

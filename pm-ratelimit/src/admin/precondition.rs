@@ -26,6 +26,17 @@ impl Precondition {
         }
     }
 
+    /// For what has no versions: a condition that cannot be looked at is not met.
+    pub(super) fn none_of(headers: &HeaderMap) -> Result<(), Fault> {
+        match Self::of(headers)? {
+            Self::None => Ok(()),
+            _ => Err(Fault::new(
+                StatusCode::PRECONDITION_FAILED,
+                "this has no versions to compare with: leave the condition out",
+            )),
+        }
+    }
+
     /// The version that a change has to find, 0 being that there is none. `current` is the one that
     /// there is as far as it is known.
     pub(super) fn seen(&self, current: u64) -> Result<Option<u64>, Fault> {
@@ -35,7 +46,7 @@ impl Precondition {
             Self::Version(version) => Ok(Some(*version)),
             Self::IsThere if current == 0 => Err(Fault::new(
                 StatusCode::PRECONDITION_FAILED,
-                "there is none of this name",
+                "no rule of this name is stored; one of the configuration has no version",
             )),
             Self::IsThere => Ok(Some(current)),
         }

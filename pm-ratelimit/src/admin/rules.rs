@@ -62,7 +62,7 @@ impl Shared {
     ) -> Result<Answer, Fault> {
         let book = self.book()?;
         let precondition = Precondition::of(&asked.parts.headers)?;
-        let before = book.get(name).map_or(0, |saved| saved.version);
+        let before = known(book, name).await?.map_or(0, |saved| saved.version);
         let edit = Edit::put(name, rule.clone());
         let edit = match precondition.seen(before)? {
             Some(version) => edit.seen(version),
@@ -86,13 +86,7 @@ impl Shared {
     pub(super) async fn remove_rule(&self, name: &str, asked: &Asked<'_>) -> Result<Answer, Fault> {
         let book = self.book()?;
         let precondition = Precondition::of(&asked.parts.headers)?;
-        let mut known = book.get(name);
-        if known.is_none() {
-            // Another instance may just have put it there.
-            book.synchronize().await?;
-            known = book.get(name);
-        }
-        let Some(known) = known else {
+        let Some(known) = known(book, name).await? else {
             return Err(Fault::not_found(
                 "there is no stored rule of this name; one of the configuration stays, put another in \
                  its place",
@@ -141,4 +135,13 @@ impl Shared {
         }
         all
     }
+}
+
+/// The stored rule of this name. Another instance may just have put it there.
+async fn known(book: &RuleBook, name: &str) -> Result<Option<SavedRule>, Fault> {
+    if let Some(known) = book.get(name) {
+        return Ok(Some(known));
+    }
+    book.synchronize().await?;
+    Ok(book.get(name))
 }

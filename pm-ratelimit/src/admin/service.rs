@@ -12,6 +12,7 @@ use tower_service::Service;
 
 use super::answer::{Answer, Body, Fault};
 use super::page::Query;
+use super::precondition::Precondition;
 use super::resource::Resource;
 use super::{Admin, OPENAPI, Shared, body};
 
@@ -66,10 +67,16 @@ impl Shared {
             query: Query::parse(parts.uri.query(), resource.parameters())?,
             actor,
         };
-        let answer = self.carry_out(&method, resource, &asked, body).await?;
-        if method == Method::PUT || method == Method::DELETE {
-            tracing::info!(actor, %method, path, "an administrator has changed something");
+        if method != Method::PUT && method != Method::DELETE {
+            return self.carry_out(&method, resource, &asked, body).await;
         }
+        if !matches!(resource, Resource::Rule(_)) {
+            Precondition::none_of(&parts.headers)?;
+        }
+        // Before and behind: whoever hangs up meanwhile may have changed it all the same.
+        tracing::info!(actor, %method, path, "an administrator asks for a change");
+        let answer = self.carry_out(&method, resource, &asked, body).await?;
+        tracing::info!(actor, %method, path, "an administrator has changed something");
         Ok(answer)
     }
 

@@ -79,6 +79,15 @@ pub struct Listed {
     pub in_force: bool,
 }
 
+impl Listed {
+    /// Whether the [configuration](BlockListBuilder::allow) says so: that counts more than what is said
+    /// here, and is not taken back.
+    #[must_use]
+    pub fn is_configured(&self) -> bool {
+        self.entry.version == FIXED
+    }
+}
+
 impl BlockList {
     /// An empty list in memory, unless something else is said.
     pub fn builder() -> BlockListBuilder {

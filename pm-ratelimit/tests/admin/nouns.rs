@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use http::StatusCode;
 use pm_core::Identity;
 use pm_ratelimit::admin::Admin;
-use pm_ratelimit::{Op, Subject};
+use pm_ratelimit::{BlockList, Limiter, Op, Subject};
 use serde_json::json;
 use tower::ServiceExt;
 
@@ -85,6 +85,48 @@ async fn nobody_overwrites_what_they_have_not_seen() {
     assert_eq!(remove("\"2\"").await, 412);
     assert_eq!(fixture.get("/rules/x").await["version"], 3);
     assert_eq!(remove("\"3\"").await, 204);
+}
+
+/// Carried out nevertheless, it would overwrite what somebody else has said since.
+#[tokio::test]
+async fn a_condition_on_what_has_no_versions_is_never_met() {
+    let fixture = Fixture::new();
+    for (path, body) in [
+        ("/users/ada/quotas/user", r#"{"quota": "7/minute"}"#),
+        ("/blocks/192.0.2.1", "{}"),
+        (
+            "/emergency",
+            r#"{"profile": "storm", "lasting_seconds": 60}"#,
+        ),
+    ] {
+        for condition in [("if-match", "\"1\""), ("if-none-match", "*")] {
+            for (method, body) in [("PUT", body), ("DELETE", "")] {
+                let answered = fixture.ask_if(method, path, body, condition).await;
+                assert_eq!(answered.status, 412, "{method} {path}");
+                let detail = "this has no versions to compare with: leave the condition out";
+                assert_eq!(answered.json["detail"], detail);
+            }
+        }
+        let answered = fixture.ask("PUT", path, body).await;
+        assert_eq!(answered.status, 200, "{path}");
+    }
+}
+
+/// A block there would do nothing until the configuration changes, and then begin without anybody's
+/// word.
+#[tokio::test]
+async fn what_the_configuration_lets_in_is_said_there_alone() {
+    let office = "198.51.100.0/24".parse().expect("valid");
+    let blocks = BlockList::builder().allow([office]).build();
+    let limiter = Limiter::builder(configured()).build().expect("valid");
+    let admin = Admin::new(limiter).with_blocks(blocks.clone());
+    for (method, body) in [("PUT", "{}"), ("DELETE", "")] {
+        let asked = request(method, "/blocks/198.51.100.0/24", body);
+        let answered = send(&admin, asked).await;
+        assert_eq!(answered.status, 409, "{method}");
+    }
+    let listed = blocks.get(office).expect("it is allowed");
+    assert!(listed.is_configured() && listed.in_force);
 }
 
 #[tokio::test]
