@@ -104,6 +104,24 @@ fn what_is_lost_during_a_probe_counts_by_its_share() {
 }
 
 #[test]
+fn calls_that_are_ready_at_once_do_not_make_quick_ones_look_slow() {
+    let (limit, time) = limit(gradient());
+    let round = |takes: Duration| {
+        let permits: Vec<_> = std::iter::from_fn(|| limit.try_acquire().ok()).collect();
+        time.advance(takes);
+        permits.into_iter().for_each(|p| p.settle(Outcome::Success));
+        time.advance(100 * MILLI);
+        limit.limit()
+    };
+    let mut before = (0..20).map(|_| round(Duration::ZERO)).max().unwrap();
+    for _ in 0..50 {
+        let now = round(Duration::from_nanos(200));
+        assert!(now >= before, "{now} behind {before}");
+        before = now;
+    }
+}
+
+#[test]
 fn a_window_decreases_it_once_however_many_calls_were_lost() {
     let (limit, time) = limit(aimd(50 * MILLI));
     let permits: Vec<_> = (0..20).map(|_| limit.try_acquire().unwrap()).collect();

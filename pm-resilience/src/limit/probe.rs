@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use pm_core::Tick;
 
+use super::window::QUICKEST;
+
 /// What is let in meanwhile.
 const SHARE: f64 = 0.7;
 
@@ -122,7 +124,8 @@ impl NoLoad {
         if !is_over {
             return;
         }
-        let found = (probe.samples >= enough).then(|| probe.seconds / f64::from(probe.samples));
+        let mean = probe.seconds / f64::from(probe.samples);
+        let found = (probe.samples >= enough).then(|| mean.max(QUICKEST));
         let jitter = self.over(now, limit, every);
         let Some(found) = found else { return };
         match self.latency {
