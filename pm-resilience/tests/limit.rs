@@ -57,6 +57,71 @@ fn calls_that_come_to_take_far_longer_are_found_out_not_to_queue() {
 }
 
 #[test]
+fn an_outage_during_a_probe_is_shed_at_once() {
+    let settings = gradient().with_initial(200).with_max(200);
+    let (limit, time) = limit(settings);
+    let round = |settle: fn(Permit)| {
+        let permits: Vec<_> = std::iter::from_fn(|| limit.try_acquire().ok()).collect();
+        let let_in = permits.len() as u64;
+        time.advance(10 * MILLI);
+        permits.into_iter().for_each(settle);
+        let_in
+    };
+    let probes = || (0..200).any(|_| round(|permit| permit.settle(Outcome::Success)) < 200);
+    assert!(probes(), "for two seconds");
+    assert_eq!(limit.limit(), 200);
+    for _ in 0..100 {
+        round(Permit::timed_out);
+    }
+    assert_eq!(limit.limit(), 1, "after a second without an answer");
+    // And back, once there are answers again.
+    for _ in 0..1_000 {
+        round(|permit| permit.settle(Outcome::Success));
+    }
+    assert!(limit.limit() >= 50, "{}", limit.limit());
+}
+
+#[test]
+fn what_is_lost_during_a_probe_counts_by_its_share() {
+    let (limit, time) = limit(gradient().with_initial(200).with_max(200));
+    let round = |lost: usize| {
+        let permits: Vec<_> = std::iter::from_fn(|| limit.try_acquire().ok()).collect();
+        let let_in = permits.len();
+        time.advance(100 * MILLI);
+        for (at, permit) in permits.into_iter().enumerate() {
+            if at % 4 < lost {
+                permit.timed_out();
+            } else {
+                permit.settle(Outcome::Success);
+            }
+        }
+        let_in
+    };
+    assert!((0..20).any(|_| round(0) < 200), "no probe in two seconds");
+    round(1);
+    let left = limit.limit();
+    assert!((140..200).contains(&left), "{left}");
+}
+
+#[test]
+fn calls_that_are_ready_at_once_do_not_make_quick_ones_look_slow() {
+    let (limit, time) = limit(gradient());
+    let round = |takes: Duration| {
+        let permits: Vec<_> = std::iter::from_fn(|| limit.try_acquire().ok()).collect();
+        time.advance(takes);
+        permits.into_iter().for_each(|p| p.settle(Outcome::Success));
+        time.advance(100 * MILLI);
+        limit.limit()
+    };
+    let mut before = (0..20).map(|_| round(Duration::ZERO)).max().unwrap();
+    for _ in 0..50 {
+        let now = round(Duration::from_nanos(200));
+        assert!(now >= before, "{now} behind {before}");
+        before = now;
+    }
+}
+
+#[test]
 fn a_window_decreases_it_once_however_many_calls_were_lost() {
     let (limit, time) = limit(aimd(50 * MILLI));
     let permits: Vec<_> = (0..20).map(|_| limit.try_acquire().unwrap()).collect();

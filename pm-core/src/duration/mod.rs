@@ -33,6 +33,9 @@ const UNITS: [(&str, u128); 7] = [
     ("d", 86_400 * SECOND.1),
 ];
 
+/// What is read.
+const EXPECTED: &str = "a number with a unit, like 250ms, 10s, 5m, 2h or 30d";
+
 const SECOND: (&str, u128) = ("s", 1_000_000_000);
 
 /// Reads digits and one of the units `ns`, `us`, `ms`, `s`, `m`, `h` and `d`, with nothing between or
@@ -44,12 +47,15 @@ const SECOND: (&str, u128) = ("s", 1_000_000_000);
 pub fn parse(text: &str) -> Result<Duration, InvalidDuration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (count, unit) = text.split_at(digits);
-    let nanos = UNITS
+    let (_, unit) = UNITS
         .iter()
-        .find(|(name, _)| *name == unit)
-        .and_then(|(_, unit)| count.parse::<u128>().ok()?.checked_mul(*unit))
-        .ok_or(InvalidDuration)?;
-    let seconds = u64::try_from(nanos / SECOND.1).map_err(|_| InvalidDuration)?;
+        .find(|(name, _)| *name == unit && !count.is_empty())
+        .ok_or(InvalidDuration::NotATime)?;
+    // Digits that are no number are too many.
+    let count = count.parse::<u128>().ok();
+    let nanos = count.and_then(|count| count.checked_mul(*unit));
+    let nanos = nanos.ok_or(InvalidDuration::TooLong)?;
+    let seconds = u64::try_from(nanos / SECOND.1).map_err(|_| InvalidDuration::TooLong)?;
     // Less than a second.
     let rest = (nanos % SECOND.1) as u32;
     Ok(Duration::new(seconds, rest))
@@ -74,13 +80,21 @@ impl fmt::Display for Display {
     }
 }
 
-/// It is not a number with a unit, or too long a time.
+/// Why a text is not a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InvalidDuration;
+pub enum InvalidDuration {
+    /// It is not a number with a unit.
+    NotATime,
+    /// It is more than a [`Duration`] holds.
+    TooLong,
+}
 
 impl fmt::Display for InvalidDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("write a number with a unit, like 250ms, 10s, 5m, 2h or 30d")
+        match self {
+            Self::NotATime => write!(f, "write {EXPECTED}"),
+            Self::TooLong => f.write_str("too long a time, write less than 2^64 seconds"),
+        }
     }
 }
 
@@ -114,7 +128,6 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_answered_with_examples() {
-        let (too_long, longer) = (format!("{}h", u128::MAX), format!("{}ns", u128::MAX));
         for text in [
             "",
             "5",
@@ -129,14 +142,27 @@ mod tests {
             "10 seconds",
             "2w",
             "\u{661}s",
+            "99999999999999999999",
+        ] {
+            assert_eq!(parse(text), Err(InvalidDuration::NotATime), "{text}");
+        }
+        assert!(InvalidDuration::NotATime.to_string().contains("10s"));
+    }
+
+    #[test]
+    fn a_time_that_is_too_long_is_called_so() {
+        let (most, more) = (u128::MAX, format!("{}0s", u128::MAX));
+        for text in [
             "18446744073709551616s",
             "99999999999999999999d",
-            &too_long,
-            &longer,
+            &format!("{most}h"),
+            &format!("{most}ns"),
+            &more,
         ] {
-            assert_eq!(parse(text), Err(InvalidDuration), "{text}");
+            assert_eq!(parse(text), Err(InvalidDuration::TooLong), "{text}");
         }
-        assert!(InvalidDuration.to_string().contains("10s"));
+        let said = InvalidDuration::TooLong.to_string();
+        assert!(said.contains("too long"), "{said}");
     }
 
     proptest! {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde::de::{self, Visitor};
 use serde::{Deserializer, Serializer};
 
-use super::{InvalidDuration, display, parse};
+use super::{EXPECTED, InvalidDuration, display, parse};
 
 /// Writes a time as a text, like `250ms`.
 ///
@@ -30,12 +30,14 @@ impl Visitor<'_> for Text {
     type Value = Duration;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number with a unit, like 250ms, 10s, 5m, 2h or 30d")
+        f.write_str(EXPECTED)
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
-        let wrong = |InvalidDuration| E::invalid_value(de::Unexpected::Str(text), &self);
-        parse(text).map_err(wrong)
+        parse(text).map_err(|error| match error {
+            InvalidDuration::NotATime => E::invalid_value(de::Unexpected::Str(text), &self),
+            InvalidDuration::TooLong => E::custom(error),
+        })
     }
 }
 
@@ -55,5 +57,7 @@ mod tests {
             let error = deserialize(&wrong).unwrap_err().to_string();
             assert!(error.contains("like 250ms"), "{error}");
         }
+        let error = deserialize(Value::from("99999999999999999999d")).unwrap_err();
+        assert!(error.to_string().contains("too long"), "{error}");
     }
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{Breaker, Head, Permit, Until};
+use super::{Breaker, Ending, Head, Permit, Until};
 use crate::oneshot::Oneshot;
 use crate::{Error, Rejection};
 
@@ -81,7 +81,8 @@ where
             Poll::Ready(result) => {
                 let (permit, classify) = this.guard.take().expect("not polled after it was done");
                 let outcome = U::outcome(result.as_ref(), &classify, &permit);
-                let result = U::end(result, outcome, &classify, permit);
+                let ending = Ending::new(permit, |_, _| ());
+                let result = U::end(result, outcome, &classify, ending);
                 Poll::Ready(result.map_err(Error::Inner))
             }
             Poll::Pending => {

@@ -60,5 +60,5 @@ pub use self::service::BreakerService;
 pub use self::settings::{BreakerSettings, Mode, SlowCalls};
 pub use self::state::{Cause, State};
 pub use self::stats::{BreakerStats, Counts};
-pub use self::until::{BodyEnd, Head, Until};
+pub use self::until::{BodyEnd, Ending, Head, Until};
 pub use self::window::Window;

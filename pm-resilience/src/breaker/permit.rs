@@ -62,6 +62,11 @@ impl<B: Borrow<Breaker>> Permit<B> {
         self.pass.curtail();
     }
 
+    /// How it holds its breaker.
+    pub(super) const fn held(&self) -> &B {
+        &self.breaker
+    }
+
     pub(crate) const fn is_curtailed(&self) -> bool {
         self.pass.is_curtailed()
     }

@@ -21,7 +21,7 @@ pub trait Until<C, T, E, B: Borrow<Breaker>>: sealed::Sealed {
         result: Result<T, E>,
         outcome: Outcome,
         classify: &C,
-        permit: Permit<B>,
+        ending: Ending<B>,
     ) -> Result<Self::Response, E>;
 
     /// A result that was settled already.
@@ -40,6 +40,20 @@ pub enum Head {}
 #[derive(Clone, Copy, Debug)]
 pub enum BodyEnd {}
 
+/// The permit of a call whose result is there, and who else hears how it ended: once, with the breaker.
+#[derive(Debug)]
+pub struct Ending<B: Borrow<Breaker> = Breaker> {
+    permit: Permit<B>,
+    tell: fn(&B, Outcome),
+}
+
+impl<B: Borrow<Breaker>> Ending<B> {
+    #[inline]
+    pub(crate) const fn new(permit: Permit<B>, tell: fn(&B, Outcome)) -> Self {
+        Self { permit, tell }
+    }
+}
+
 impl<C, T, E, B> Until<C, T, E, B> for Head
 where
     C: Classify<T, E>,
@@ -53,8 +67,8 @@ where
     }
 
     #[inline]
-    fn end(result: Result<T, E>, outcome: Outcome, _: &C, permit: Permit<B>) -> Result<T, E> {
-        permit.settle(outcome);
+    fn end(result: Result<T, E>, outcome: Outcome, _: &C, ending: Ending<B>) -> Result<T, E> {
+        ending.settle(outcome);
         result
     }
 
@@ -70,7 +84,7 @@ where
     T: Body,
     B: Borrow<Breaker>,
 {
-    type Response = Response<Watched<T, C, Permit<B>>>;
+    type Response = Response<Watched<T, C, Ending<B>>>;
 
     #[inline]
     fn outcome(result: Result<&Response<T>, &E>, classify: &C, permit: &Permit<B>) -> Outcome {
@@ -81,20 +95,20 @@ where
         result: Result<Response<T>, E>,
         outcome: Outcome,
         classify: &C,
-        mut permit: Permit<B>,
+        mut ending: Ending<B>,
     ) -> Result<Self::Response, E> {
         match result {
             // Nothing behind this head says more.
-            Ok(response) if permit.is_curtailed() && outcome == Outcome::Ignored => {
-                permit.ignore();
+            Ok(response) if ending.is_curtailed() && outcome == Outcome::Ignored => {
+                ending.settle(outcome);
                 Ok(Watched::settled(response, classify.clone()))
             }
             Ok(response) => {
-                permit.answered();
-                Ok(Watched::response(response, classify.clone(), permit))
+                ending.permit.answered();
+                Ok(Watched::response(response, classify.clone(), ending))
             }
             Err(error) => {
-                permit.settle(outcome);
+                ending.settle(outcome);
                 Err(error)
             }
         }
@@ -112,6 +126,18 @@ impl<B: Borrow<Breaker>> Settle for Permit<B> {
 
     fn is_curtailed(&self) -> bool {
         Self::is_curtailed(self)
+    }
+}
+
+impl<B: Borrow<Breaker>> Settle for Ending<B> {
+    #[inline]
+    fn settle(self, outcome: Outcome) {
+        (self.tell)(self.permit.held(), outcome);
+        self.permit.settle(outcome);
+    }
+
+    fn is_curtailed(&self) -> bool {
+        self.permit.is_curtailed()
     }
 }
 

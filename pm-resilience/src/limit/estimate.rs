@@ -68,7 +68,10 @@ impl Estimate {
         }
         let window = std::mem::replace(&mut self.window, Window::new(now));
         let wanted = match settings.rule {
-            Rule::Gradient { tolerance, .. } => self.by_gradient(&window, now, tolerance, settings),
+            Rule::Gradient {
+                tolerance,
+                probe_every,
+            } => self.by_gradient(&window, now, (tolerance, probe_every), settings),
             Rule::Aimd { slow, decrease } => self.by_steps(&window, slow, decrease),
         };
         self.limit = settings.clamp(wanted);
@@ -78,24 +81,26 @@ impl Estimate {
         &mut self,
         window: &Window,
         now: Tick,
-        tolerance: f64,
+        (tolerance, probe_every): (f64, Duration),
         settings: &LimitSettings,
     ) -> f64 {
-        let used = self.is_used(window);
-        let gradient = match window.latency() {
-            Some(latency) => {
-                if !used {
-                    self.no_load.saw_idle(latency);
-                }
-                (tolerance * self.no_load.or_guess(latency, now) / latency).min(1.0)
-            }
-            None => 1.0,
+        // Nobody answers: a probe would learn nothing, and there is no way up.
+        let Some(latency) = window.latency() else {
+            self.no_load.give_up(now, self.limit, probe_every);
+            return self.limit * settings.steepest;
         };
-        let kept = (gradient * (1.0 - window.loss())).max(settings.steepest);
-        // Less is let in by intention: that nothing queues says nothing about the limit.
-        if self.no_load.ceiling().is_some() {
-            return self.limit;
+        let used = self.is_used(window);
+        if !used {
+            self.no_load.saw_idle(latency);
         }
+        let gradient = (tolerance * self.no_load.or_guess(latency, now) / latency).min(1.0);
+        let answered = 1.0 - window.loss();
+        // Less is let in by intention: that nothing queues says nothing about the limit, but what is
+        // lost does.
+        if self.no_load.ceiling().is_some() {
+            return self.limit * answered.max(settings.steepest);
+        }
+        let kept = (gradient * answered).max(settings.steepest);
         let headroom = match used {
             true => headroom(self.limit, gradient < 1.0),
             false => 0.0,

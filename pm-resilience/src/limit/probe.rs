@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use pm_core::Tick;
 
+use super::window::QUICKEST;
+
 /// What is let in meanwhile.
 const SHARE: f64 = 0.7;
 
@@ -122,11 +124,9 @@ impl NoLoad {
         if !is_over {
             return;
         }
-        let found = (probe.samples >= enough).then(|| probe.seconds / f64::from(probe.samples));
-        self.probe = None;
-        self.last = (now, limit);
-        let jitter = 0.75 + 0.5 * fastrand::f64();
-        self.next = now + every.mul_f64(jitter);
+        let mean = probe.seconds / f64::from(probe.samples);
+        let found = (probe.samples >= enough).then(|| mean.max(QUICKEST));
+        let jitter = self.over(now, limit, every);
         let Some(found) = found else { return };
         match self.latency {
             // The same, but for chance: both together are less by chance.
@@ -138,5 +138,21 @@ impl NoLoad {
                 self.next = now + AGAIN.mul_f64(jitter);
             }
         }
+    }
+
+    /// There is nothing to be learnt now: a probe that is under way is over.
+    pub(super) fn give_up(&mut self, now: Tick, limit: f64, every: Duration) {
+        if self.probe.is_some() {
+            self.over(now, limit, every);
+        }
+    }
+
+    /// A probe is over, until about then; returns what `every` was multiplied by.
+    fn over(&mut self, now: Tick, limit: f64, every: Duration) -> f64 {
+        self.probe = None;
+        self.last = (now, limit);
+        let jitter = 0.75 + 0.5 * fastrand::f64();
+        self.next = now + every.mul_f64(jitter);
+        jitter
     }
 }

@@ -4,6 +4,10 @@ use pm_core::Tick;
 
 use super::LimitSettings;
 
+/// Calls that are quicker, in seconds, are not told apart: nothing can queue in there, and next to
+/// nothing at all anything would look like a queue.
+pub(super) const QUICKEST: f64 = 1e-6;
+
 /// What was seen since the limit last moved.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
@@ -48,9 +52,10 @@ impl Window {
             && self.answered + self.lost >= u64::from(settings.samples)
     }
 
-    /// The mean latency of what was answered, in seconds.
+    /// The mean latency of what was answered, in seconds: never below [`QUICKEST`].
     pub(super) fn latency(&self) -> Option<f64> {
-        (self.answered > 0).then(|| self.nanos as f64 / self.answered as f64 / 1e9)
+        let mean = || self.nanos as f64 / self.answered as f64 / 1e9;
+        (self.answered > 0).then(|| mean().max(QUICKEST))
     }
 
     /// Which share was lost.

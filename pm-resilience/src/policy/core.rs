@@ -10,7 +10,7 @@ use pm_core::clock::Sleep;
 
 use super::hold::Hold;
 use super::moment::Moment;
-use crate::breaker::{Permit, Until};
+use crate::breaker::{Ending, Permit, Until};
 use crate::bulkhead::{self, Acquire};
 use crate::limit;
 use crate::slow_log::Operation;
@@ -228,8 +228,9 @@ where
         };
         let result = match (ended, this.last.take()) {
             (Ok((Ok(result), outcome, Some(permit))), _) => {
-                parts.metrics.ended(outcome);
-                U::end(result, outcome, &parts.classify, permit).map_err(Error::Inner)
+                let ending =
+                    Ending::new(permit, |hold, outcome| hold.parts().metrics.ended(outcome));
+                U::end(result, outcome, &parts.classify, ending).map_err(Error::Inner)
             }
             // A rejection says that nothing was called, which is not true behind an attempt: that one
             // was to be made again.

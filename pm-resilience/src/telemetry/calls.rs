@@ -29,7 +29,8 @@ pub const TIMEOUTS: &str = "pm_resilience_timeouts_total";
 pub const DEADLINES: &str = "pm_resilience_deadlines_total";
 
 /// Counter: operations under a policy that have ended, by `name` and `outcome`: `success`, `failure`,
-/// `ignored`, `timed_out` or `rejected`. What was dropped before its end is in none.
+/// `ignored`, `timed_out` or `rejected`. What was dropped before its end is in none. A response has ended
+/// with its head, or with its body if the [layer](crate::policy::PolicyLayer::until_body_end) says so.
 pub const OPERATIONS: &str = "pm_resilience_operations_total";
 
 /// The counters of one handle, one for each outcome. They are made when it is, all at 0, by the

@@ -3,9 +3,13 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use http::{Request, Response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Full, Limited};
 use metrics::with_local_recorder;
 use pm_core::Clock;
+use pm_resilience::classify::Grpc;
+use pm_resilience::retry::ReplayBody;
 use pm_resilience::slow_log::Operation;
 use pm_resilience::{
     BreakerSettings, Budget, Class, Deadline, Fallback, Outcome, OutgoingDeadlineLayer, Policy,
@@ -182,4 +186,40 @@ fn operations_under_a_policy_are_counted_by_how_they_end() {
     assert_eq!(series.counters(telemetry::DEADLINES), (deadlines, 0));
     let timeouts = labelled(&[("name=db,class=write", 1.0)]);
     assert_eq!(series.counters(telemetry::TIMEOUTS), (timeouts, 3));
+}
+
+#[test]
+fn a_response_under_a_policy_is_counted_when_its_body_has_ended_if_that_is_waited_for() {
+    const UNAVAILABLE: &str = "14";
+    let series = Series::default();
+    with_local_recorder(&series, || {
+        let policy = Policy::named("grpc")
+            .classify(Grpc)
+            .clock(Clock::manual().0)
+            .build()
+            .unwrap();
+        let layer = policy.layer().until_body_end();
+        let call = |status: &'static str, at_most: usize| {
+            let service = service_fn(move |_: Request<ReplayBody<Full<Bytes>>>| {
+                let trailers = HeaderMap::from_iter([(
+                    "grpc-status".parse().unwrap(),
+                    HeaderValue::from_static(status),
+                )]);
+                let body = Full::new(Bytes::from_static(b"part"));
+                let body = body.with_trailers(ready(Some(Ok(trailers))));
+                ready(Ok::<_, &str>(Response::new(Limited::new(body, at_most))))
+            });
+            drive(layer.layer(service).oneshot(Request::new(Full::default()))).unwrap()
+        };
+        let read = |response: Response<_>| drive(BodyExt::collect(response.into_body()));
+        assert!(read(call("0", 4)).is_ok());
+        assert!(read(call(UNAVAILABLE, 4)).is_ok());
+        assert!(read(call("0", 3)).is_err(), "it broke off");
+        drop(call("0", 4));
+    });
+    let operations = labelled(&[
+        ("name=grpc,outcome=failure", 2.0),
+        ("name=grpc,outcome=success", 1.0),
+    ]);
+    assert_eq!(series.counters(telemetry::OPERATIONS), (operations, 3));
 }
