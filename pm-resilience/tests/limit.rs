@@ -1,6 +1,7 @@
 //! A limit that adapts, as a handle in virtual time.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use pm_core::{Clock, ManualTime};
@@ -119,6 +120,25 @@ fn calls_that_are_ready_at_once_do_not_make_quick_ones_look_slow() {
         assert!(now >= before, "{now} behind {before}");
         before = now;
     }
+}
+
+#[test]
+fn those_who_make_no_room_for_a_probe_do_not_keep_it_from_moving() {
+    let (limit, time) = limit(gradient());
+    let shed = Shed::new(limit.clone(), ShedSettings::new()).unwrap();
+    let mut under_way = VecDeque::new();
+    let mut passed = Duration::ZERO;
+    while passed < Duration::from_secs(5) {
+        // One ends and another one comes: as many as may are under way, each for 10 ms.
+        under_way.extend(std::iter::from_fn(|| shed.try_acquire(Priority::High).ok()));
+        let step = 10 * MILLI / under_way.len() as u32;
+        time.advance(step);
+        passed += step;
+        let first: Permit = under_way.pop_front().unwrap();
+        first.settle(Outcome::Success);
+    }
+    // Nothing queues for five seconds, one of which a probe takes.
+    assert!(limit.limit() > 60, "{}", limit.limit());
 }
 
 #[test]

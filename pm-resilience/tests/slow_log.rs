@@ -51,6 +51,35 @@ fn a_line_says_what_was_slow_and_whose_it_was() {
 }
 
 #[test]
+fn policies_of_one_name_are_told_apart_by_their_key() {
+    let lines = Log::capture(Level::WARN);
+    let (clock, time) = Clock::manual();
+    let tenant = |name: &str| {
+        Policy::named("storage")
+            .key(name)
+            .breaker(BreakerSettings::new().with_consecutive_failures(1))
+            .slow_log(100 * MS)
+            .clock(clock.clone())
+            .build()
+            .unwrap()
+    };
+    let (acme, other) = (tenant("acme"), tenant("other"));
+    let slow = || {
+        time.advance(100 * MS);
+        ready(Err::<(), _>("down"))
+    };
+    assert!(drive(acme.read("user.get", slow)).is_err());
+    let lines = lines.lines();
+    assert_eq!(lines.len(), 2, "it has opened, and was slow");
+    for line in lines {
+        assert!(line.contains(r#"key="acme""#), "{line}");
+        assert!(line.contains(r#"="storage""#), "{line}");
+    }
+    assert_eq!(acme.breaker().state(), State::Open);
+    assert_eq!(other.breaker().state(), State::Closed);
+}
+
+#[test]
 fn so_many_lines_a_second_and_the_rest_is_counted() {
     let lines = Log::capture(Level::WARN);
     let (clock, time) = Clock::manual();

@@ -15,10 +15,12 @@ use pm_server::{
     sync::{Failure, RingLimits},
     tenant::Tenant,
 };
+use pm_testing::Log;
 use support::{
     moody::{Mood, Moody, mutation},
     service::{Service, id, settings},
 };
+use tracing::Level;
 
 struct Open {
     log: Moody,
@@ -111,6 +113,24 @@ async fn storage_that_keeps_failing_is_left_alone_and_then_asked_once() {
     for byte in 1..=20 {
         let answer = open.submit(byte).await.unwrap();
         assert_eq!((answer.rev, answer.replayed), (u64::from(byte), false));
+    }
+}
+
+#[tokio::test]
+async fn the_tenant_stands_in_the_log_and_not_in_what_is_counted() {
+    let lines = Log::capture(Level::WARN);
+    let open = Open::new().await;
+    open.log.writes(Mood::Fails);
+    for byte in 1..=5 {
+        assert_eq!(open.submit(byte).await, Err(Failure::Unavailable));
+    }
+    let lines = lines.lines();
+    let opened = lines
+        .iter()
+        .find(|line| line.contains("the circuit is open"));
+    let opened = opened.expect("it has opened");
+    for part in [r#"breaker="storage.writes""#, r#"key="acme""#] {
+        assert!(opened.contains(part), "{part} is not in {opened}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use failsafe::futures::CircuitBreaker;
 use failsafe::{backoff, failure_policy};
 use pm_core::Clock;
-use pm_resilience::breaker::{Breaker, BreakerLayer, BreakerSettings};
+use pm_resilience::breaker::{Breaker, BreakerLayer, BreakerSettings, Window};
 use pm_resilience::{Error, Outcome};
 use recloser::{AsyncRecloser, Recloser};
 use tower::{Layer, Service, service_fn};
@@ -73,14 +73,8 @@ pub(super) fn slow_call() -> Race {
 }
 
 pub(super) fn on_two_threads() -> Race {
-    let (ours, recloser, failsafe) = (breaker(settings()), recloser(), failsafe_consecutive());
-    let alone = ours.clone();
-    Race::new(Threads::new(2, CALLS, move |round| guarded(&ours, round)))
-        // The same breaker on one thread: what it costs to share it.
-        .against(
-            "pm-resilience",
-            Threads::new(1, CALLS, move |round| guarded(&alone, round)),
-        )
+    let (recloser, failsafe) = (recloser(), failsafe_consecutive());
+    shared(breaker(settings()))
         .at_most(1.3)
         .against(
             "recloser",
@@ -90,6 +84,52 @@ pub(super) fn on_two_threads() -> Race {
             "failsafe",
             Threads::new(2, CALLS, move |round| safe(&failsafe, round)),
         )
+}
+
+pub(super) fn time_on_two_threads() -> Race {
+    let failsafe = failsafe_rate();
+    let settings = rates().with_window(Window::time(Duration::from_secs(10)));
+    shared(breaker(settings).with_clock(Clock::counter()))
+        .at_most(1.3)
+        .against(
+            "failsafe",
+            Threads::new(2, CALLS, move |round| safe(&failsafe, round)),
+        )
+}
+
+/// The window is exact: its threads take turns.
+pub(super) fn calls_on_two_threads() -> Race {
+    let recloser = recloser();
+    shared(breaker(rates())).against(
+        "recloser",
+        Threads::new(2, CALLS, move |round| reclosed(&recloser, round)),
+    )
+}
+
+/// Each call clones the service, and its future holds a handle of its own. The peer waits for a lock then,
+/// and cannot be called without a runtime.
+pub(super) fn layer_on_two_threads() -> Race {
+    let ours = BreakerLayer::new(breaker(settings())).layer(service_fn(answer));
+    let alone = ours.clone();
+    Race::new(Threads::new(2, CALLS, move |round| {
+        at_once(ours.clone().call(round))
+    }))
+    .against(
+        "pm-resilience",
+        Threads::new(1, CALLS, move |round| at_once(alone.clone().call(round))),
+    )
+}
+
+/// A breaker on two threads beside itself on one: what it costs to share it.
+fn shared(breaker: Breaker) -> Race {
+    let alone = breaker.clone();
+    Race::new(Threads::new(2, CALLS, move |round| {
+        guarded(&breaker, round)
+    }))
+    .against(
+        "pm-resilience",
+        Threads::new(1, CALLS, move |round| guarded(&alone, round)),
+    )
 }
 
 /// Five in a row.

@@ -44,6 +44,18 @@ pub(crate) const AREA: Area = Area {
             race: breaker::on_two_threads,
         },
         Comparison {
+            what: "breaker-2-threads-time",
+            race: breaker::time_on_two_threads,
+        },
+        Comparison {
+            what: "breaker-2-threads-calls",
+            race: breaker::calls_on_two_threads,
+        },
+        Comparison {
+            what: "breaker-2-threads-layer",
+            race: breaker::layer_on_two_threads,
+        },
+        Comparison {
             what: "timeout-ready",
             race: timeout::service,
         },

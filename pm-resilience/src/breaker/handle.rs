@@ -60,6 +60,14 @@ impl Breaker {
         Self(Arc::new(self.0.on(clock)))
     }
 
+    /// A new breaker of the same name, settings and clock, that the log tells apart from others of that
+    /// name by this key. In metrics they are one: a key may be one of many. It shares nothing with this
+    /// one.
+    #[must_use]
+    pub fn with_key(self, key: impl Into<Box<str>>) -> Self {
+        Self(Arc::new(self.0.called(key.into())))
+    }
+
     /// A new breaker like this one, whose probes have the longest of these times, as they are then,
     /// unless its settings say how long.
     pub(crate) fn leasing(self, timeout: Timeout) -> Self {

@@ -7,10 +7,10 @@ use super::window::QUICKEST;
 /// What is let in meanwhile.
 const SHARE: f64 = 0.7;
 
-/// How long many samples are waited for; then enough will do.
+/// How long quiet, and many samples, are waited for where calls do not take longer than that.
 const SOME_TIME: Duration = Duration::from_secs(1);
 
-/// A probe that does not even get those is given up: there is nothing to be learnt then.
+/// A probe of calls that take longer is given up then: there is nothing to be learnt.
 const AT_MOST: Duration = Duration::from_secs(10);
 
 /// How soon it is done again if it has found out much, or if the limit has fallen by half.
@@ -38,6 +38,8 @@ pub(super) struct NoLoad {
 struct Probe {
     began: Tick,
     ceiling: u64,
+    /// How many calls have ended since.
+    ended: u64,
     /// From when on as few were under way as there should be.
     quiet: Option<Tick>,
     seconds: f64,
@@ -105,6 +107,7 @@ impl NoLoad {
                 self.probe = Some(Probe {
                     began: now,
                     ceiling: ((limit * SHARE) as u64).max(1),
+                    ended: 0,
                     quiet: None,
                     seconds: 0.0,
                     samples: 0,
@@ -115,13 +118,17 @@ impl NoLoad {
         if probe.quiet.is_none() && in_flight <= probe.ceiling {
             probe.quiet = Some(now);
         }
-        let took = now.saturating_duration_since(probe.began);
-        let is_over = match probe.samples {
-            samples if samples >= wanted => true,
-            samples if samples >= enough => took >= SOME_TIME,
-            _ => took >= AT_MOST,
+        probe.ended += 1;
+        // All that were under way have ended, and others have come who make no room.
+        let is_crowded = probe.quiet.is_none() && probe.ended as f64 >= limit;
+        let lasts = if probe.samples >= wanted {
+            Duration::ZERO
+        } else if probe.samples >= enough || is_crowded {
+            SOME_TIME
+        } else {
+            AT_MOST
         };
-        if !is_over {
+        if now < probe.began + lasts {
             return;
         }
         let mean = probe.seconds / f64::from(probe.samples);

@@ -22,6 +22,7 @@ use crate::{
 #[must_use = "a policy is there once it is built"]
 pub struct PolicyBuilder<C = Errors> {
     name: Arc<str>,
+    key: Option<Box<str>>,
     settings: PolicySettings,
     budget: Option<Budget>,
     classify: C,
@@ -32,6 +33,7 @@ impl PolicyBuilder {
     pub(super) fn new(name: Arc<str>) -> Self {
         Self {
             name,
+            key: None,
             settings: PolicySettings::default(),
             budget: None,
             classify: Errors,
@@ -41,6 +43,13 @@ impl PolicyBuilder {
 }
 
 impl<C> PolicyBuilder<C> {
+    /// Which of many policies of that name it is, for the log: a tenant, a host. In metrics and
+    /// rejections they are one.
+    pub fn key(mut self, key: impl Into<Box<str>>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
     /// All of these settings, in the place of whatever was said before.
     pub fn settings(mut self, settings: PolicySettings) -> Self {
         self.settings = settings;
@@ -110,6 +119,7 @@ impl<C> PolicyBuilder<C> {
     pub fn classify<D>(self, classify: D) -> PolicyBuilder<D> {
         PolicyBuilder {
             name: self.name,
+            key: self.key,
             settings: self.settings,
             budget: self.budget,
             classify,
@@ -131,6 +141,7 @@ impl<C> PolicyBuilder<C> {
     pub fn build(self) -> Result<Policy<C>, InvalidSetting> {
         let Self {
             name,
+            key,
             settings,
             clock,
             ..
@@ -178,6 +189,14 @@ impl<C> PolicyBuilder<C> {
             .map(|settings| SlowLog::new(name.clone(), settings))
             .transpose()
             .map_err(|error| error.within("slow_log"))?;
+
+        let (breaker, slow_log) = match key {
+            Some(key) => (
+                breaker.with_key(key.clone()),
+                slow_log.map(|log| log.with_key(key)),
+            ),
+            None => (breaker, slow_log),
+        };
 
         let timeout = timeout.with_clock(clock.clone());
         Ok(Policy::new(Parts {

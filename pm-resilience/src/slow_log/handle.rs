@@ -20,6 +20,8 @@ pub struct SlowLog(Arc<Shared>);
 
 struct Shared {
     name: Arc<str>,
+    /// Which of the logs of that name it is.
+    key: Option<Box<str>>,
     /// Nanoseconds from which on an operation is slow: every operation reads it.
     threshold: AtomicU64,
     lines_per_second: AtomicU32,
@@ -40,19 +42,35 @@ impl SlowLog {
         settings: SlowLogSettings,
     ) -> Result<Self, InvalidSetting> {
         settings.check()?;
-        Ok(Self::build(name.into(), settings, Clock::system()))
+        Ok(Self::build(name.into(), None, settings, Clock::system()))
     }
 
     /// A log of its own by another clock.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
-        Self::build(Arc::clone(&self.0.name), self.settings(), clock)
+        let Shared { name, key, .. } = &*self.0;
+        Self::build(Arc::clone(name), key.clone(), self.settings(), clock)
     }
 
-    fn build(name: Arc<str>, settings: SlowLogSettings, clock: Clock) -> Self {
+    /// A log of its own whose lines have this key, beside those of others of the same name. In metrics
+    /// they are one: a key may be one of many.
+    #[must_use]
+    pub fn with_key(self, key: impl Into<Box<str>>) -> Self {
+        let Shared { name, clock, .. } = &*self.0;
+        let (name, clock) = (Arc::clone(name), clock.clone());
+        Self::build(name, Some(key.into()), self.settings(), clock)
+    }
+
+    fn build(
+        name: Arc<str>,
+        key: Option<Box<str>>,
+        settings: SlowLogSettings,
+        clock: Clock,
+    ) -> Self {
         Self(Arc::new(Shared {
             metrics: SlowLogMetrics::new(&name),
             name,
+            key,
             threshold: AtomicU64::new(nanos(settings.threshold)),
             lines_per_second: AtomicU32::new(settings.lines_per_second),
             clock,
@@ -78,6 +96,7 @@ impl SlowLog {
         let context = Context::current();
         tracing::warn!(
             name = &*self.0.name,
+            key = self.0.key.as_deref(),
             operation = operation.name,
             class = operation.class.as_str(),
             millis = u64::try_from(operation.took.as_millis()).unwrap_or(u64::MAX),

@@ -4,7 +4,7 @@
 //! thing that is. A [`SlowLog`] writes so many lines each second and counts the rest; the next line
 //! says how many were left out.
 //!
-//! A line, level `WARN`, has: `name`, `operation`, `class`, `millis` (of the whole operation, waits
+//! A line, level `WARN`, has: `name`, `key` if there are several of that name, `operation`, `class`, `millis` (of the whole operation, waits
 //! between attempts included), `attempt` (how many there were), `breaker` (its state when the
 //! operation ended), `request_id` (of the [current](pm_core::Context::current) context) and
 //! `left_out`. No argument of the operation is in it.

@@ -159,6 +159,29 @@ fn trap_e_memory_does_not_grow_with_traffic() {
 }
 
 #[test]
+fn a_breaker_takes_no_more_than_4_kib() {
+    let day = Duration::from_secs(24 * 60 * 60);
+    for window in [
+        Window::calls(8_192),
+        Window::time(day),
+        Window::time(day).with_slices(60),
+    ] {
+        let settings = BreakerSettings::new()
+            .with_failure_rate(0.9)
+            .with_slow_calls(0.9, SECOND)
+            .with_window(window);
+        let memory = allocation_counter::measure(|| {
+            drop(Breaker::new("test", settings.clone()).expect("valid settings"));
+        });
+        assert!(
+            memory.bytes_max <= 4_096,
+            "{window:?}: {}",
+            memory.bytes_max
+        );
+    }
+}
+
+#[test]
 fn trap_f_a_dropped_call_counts_once_it_was_slow() {
     let slow = |settings: BreakerSettings| settings.with_slow_calls(0.5, SECOND);
     for (settings, enough) in [

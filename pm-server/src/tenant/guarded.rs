@@ -37,8 +37,8 @@ impl Guarded {
     pub(super) fn new(tenant: &str, log: Arc<dyn Log>, clock: &Clock) -> Self {
         Self {
             log,
-            reads: policy(format!("{tenant}.reads"), clock),
-            writes: policy(format!("{tenant}.writes"), clock),
+            reads: policy("storage.reads", tenant, clock),
+            writes: policy("storage.writes", tenant, clock),
             damaged: AtomicBool::new(false),
         }
     }
@@ -68,7 +68,8 @@ impl Guarded {
     }
 }
 
-fn policy(name: String, clock: &Clock) -> Policy<Say> {
+/// One name for all tenants, which are many: who it was stands in the log, and not in metrics.
+fn policy(name: &str, tenant: &str, clock: &Clock) -> Policy<Say> {
     let seconds = Duration::from_secs;
     // A file that somebody else has locked is waited for less than any of these.
     let timeouts = Timeouts::new()
@@ -80,6 +81,7 @@ fn policy(name: String, clock: &Clock) -> Policy<Say> {
         .with_open_for(seconds(2))
         .with_growth(2.0, seconds(30));
     Policy::named(name)
+        .key(tenant)
         .timeouts(timeouts)
         .breaker(breaker)
         .slow_log(SLOW)

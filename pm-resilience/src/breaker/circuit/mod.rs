@@ -99,6 +99,13 @@ impl Circuit {
         circuit
     }
 
+    /// Another one, that the log tells apart by this key.
+    pub(super) fn called(&self, key: Box<str>) -> Self {
+        let mut circuit = self.on(self.clock.clone());
+        circuit.key = Some(key);
+        circuit
+    }
+
     /// Another one, whose probes have the longest of these times if the settings do not say.
     pub(super) fn leasing(&self, timeout: Timeout) -> Self {
         let mut circuit = self.on(self.clock.clone());

@@ -1,3 +1,4 @@
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use pm_core::Tick;
@@ -7,20 +8,28 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// The calls of the last while, in slices that are reused in turn.
 ///
-/// A success adds one to the slice of now. Only who wants the sum looks at all of them.
+/// A success adds one to the slice of now, in a row that few other threads write to. Only who wants
+/// the sum looks at all of them.
 ///
 /// Each slice has a number that only grows: its time, and so much more for each generation that
 /// what an older generation has left is outside the window. Nothing has to be swept.
 pub(in super::super) struct Slices {
     length: u64,
-    slices: Box<[Slice]>,
+    /// One row after the other.
+    calls: Box<[Line]>,
+    bad: Box<[Bad]>,
 }
 
-struct Slice {
-    calls: Count,
+/// What does not change with most calls.
+struct Bad {
     failed: Count,
     slow: Count,
 }
+
+/// So many counts as have nothing to do with others in the eyes of a processor, which may fetch two
+/// lines of 64 bytes at once.
+#[repr(align(128))]
+struct Line([Count; Line::COUNTS]);
 
 /// The number of a slice (its lower 32 bits) and a count. A count of another slice is none.
 struct Count(AtomicU64);
@@ -28,55 +37,97 @@ struct Count(AtomicU64);
 impl Slices {
     pub(super) fn new(length: Duration, slices: u8) -> Self {
         let nanos = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
+        let lines = Row::COUNT * usize::from(slices).div_ceil(Line::COUNTS);
         Self {
             length: (nanos / u64::from(slices)).max(1),
-            slices: (0..slices).map(|_| Slice::new()).collect(),
+            calls: (0..lines).map(|_| Line::new()).collect(),
+            bad: (0..slices).map(|_| Bad::new()).collect(),
         }
     }
 
     pub(super) fn record(&self, generation: u64, now: Tick, entry: Entry) {
         let number = self.number(generation, now);
-        let slice = self.slice(number);
-        slice.calls.increment(number);
+        self.calls(Row::of_this_thread(), number).increment(number);
+        let bad = self.bad(number);
         if entry.failed {
-            slice.failed.increment(number);
+            bad.failed.increment(number);
         }
         if entry.slow {
-            slice.slow.increment(number);
+            bad.slow.increment(number);
         }
     }
 
     pub(super) fn sum(&self, generation: u64, now: Tick) -> Sum {
         let last = self.number(generation, now);
-        let first = (last + 1).saturating_sub(self.slices.len() as u64);
+        let first = (last + 1).saturating_sub(self.bad.len() as u64);
         let mut sum = Sum::default();
         for number in first..=last {
-            let slice = self.slice(number);
-            let (failed, slow) = (slice.failed.get(number), slice.slow.get(number));
+            let bad = self.bad(number);
+            let (failed, slow) = (bad.failed.get(number), bad.slow.get(number));
             sum.failed = sum.failed.saturating_add(failed);
             sum.slow = sum.slow.saturating_add(slow);
-            sum.calls = sum.calls.saturating_add(slice.calls.get(number));
+            for row in Row::all() {
+                let calls = self.calls(row, number).get(number);
+                sum.calls = sum.calls.saturating_add(calls);
+            }
         }
         sum
     }
 
     fn number(&self, generation: u64, now: Tick) -> u64 {
-        let apart = self.slices.len() as u64 + 1;
+        let apart = self.bad.len() as u64 + 1;
         (now.as_nanos() / self.length).wrapping_add(generation.wrapping_mul(apart))
     }
 
-    fn slice(&self, number: u64) -> &Slice {
-        &self.slices[(number % self.slices.len() as u64) as usize]
+    fn bad(&self, number: u64) -> &Bad {
+        &self.bad[self.place(number)]
+    }
+
+    fn calls(&self, row: Row, number: u64) -> &Count {
+        let place = self.place(number);
+        let line = row.0 * (self.calls.len() / Row::COUNT) + place / Line::COUNTS;
+        &self.calls[line].0[place % Line::COUNTS]
+    }
+
+    fn place(&self, number: u64) -> usize {
+        (number % self.bad.len() as u64) as usize
     }
 }
 
-impl Slice {
+/// Which counts of calls a thread writes to.
+#[derive(Clone, Copy)]
+struct Row(usize);
+
+impl Row {
+    const COUNT: usize = 4;
+
+    fn of_this_thread() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static MINE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % Row::COUNT;
+        }
+        // A thread that is being torn down may write to any.
+        Self(MINE.try_with(|mine| *mine).unwrap_or_default())
+    }
+
+    fn all() -> impl Iterator<Item = Self> {
+        (0..Self::COUNT).map(Self)
+    }
+}
+
+impl Line {
+    const COUNTS: usize = 16;
+
     fn new() -> Self {
-        let none = || Count(AtomicU64::new(0));
+        Self(std::array::from_fn(|_| Count::new()))
+    }
+}
+
+impl Bad {
+    fn new() -> Self {
         Self {
-            calls: none(),
-            failed: none(),
-            slow: none(),
+            failed: Count::new(),
+            slow: Count::new(),
         }
     }
 }
@@ -84,6 +135,10 @@ impl Slice {
 const NUMBER: u32 = 32;
 
 impl Count {
+    fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
     fn get(&self, number: u64) -> u32 {
         let count = self.0.load(Ordering::Acquire);
         if (count >> NUMBER) as u32 == number as u32 {
@@ -217,6 +272,29 @@ mod tests {
                 calls: 1,
                 failed: 1,
                 slow: 1
+            }
+        );
+    }
+
+    #[test]
+    fn what_all_threads_say_is_what_is_summed_up() {
+        let slices = Slices::new(Duration::from_secs(1), 60);
+        std::thread::scope(|scope| {
+            for _ in 0..2 * Row::COUNT {
+                scope.spawn(|| {
+                    for millis in 0..1_000 {
+                        slices.record(0, at(millis), if millis % 4 == 0 { BAD } else { GOOD });
+                    }
+                });
+            }
+        });
+        let threads = 2 * Row::COUNT as u32;
+        assert_eq!(
+            slices.sum(0, at(999)),
+            Sum {
+                calls: 1_000 * threads,
+                failed: 250 * threads,
+                slow: 250 * threads
             }
         );
     }
