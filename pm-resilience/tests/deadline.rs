@@ -101,6 +101,29 @@ fn a_call_that_goes_out_is_told_what_is_left() {
 }
 
 #[test]
+fn what_a_client_has_said_already_is_not_made_longer() {
+    let (clock, _) = Clock::manual();
+    let layer = OutgoingDeadlineLayer::new("orders").with_clock(clock.clone());
+    let deadline = Deadline::after(SECOND, &clock);
+    let (probe, _) = ServiceProbe::new(|request: Request<()>| request.headers().clone());
+    let told = |values: &[&str]| {
+        let mut request = Request::new(());
+        for value in values {
+            let value = value.parse().unwrap();
+            request.headers_mut().append(X_TIMEOUT_MS, value);
+        }
+        let service = layer.layer(probe.clone());
+        let headers = drive(deadline.scope(async { service.oneshot(request).await })).unwrap();
+        let told: Vec<_> = headers.get_all(X_TIMEOUT_MS).iter().cloned().collect();
+        told
+    };
+    assert_eq!(told(&["250"]), ["250"]);
+    assert_eq!(told(&["2000"]), ["1000"]);
+    assert_eq!(told(&["soon"]), ["1000"]);
+    assert_eq!(told(&["250", "250"]), ["1000"], "twice is not at all");
+}
+
+#[test]
 fn a_call_whose_deadline_has_passed_is_not_made_and_one_that_is_late_is_dropped() {
     let (clock, time) = Clock::manual();
     let layer = OutgoingDeadlineLayer::new("orders").with_clock(clock.clone());

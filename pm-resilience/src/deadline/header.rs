@@ -36,8 +36,12 @@ pub(super) fn read(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
-/// Says how long this side still waits, rounded down: whoever is called is to give up first.
+/// Says how long this side still waits, rounded down: whoever is called is to give up first. What is
+/// said already stays if it is no longer than that.
 pub(crate) fn write(headers: &mut HeaderMap, remaining: Duration) {
+    if read(headers).is_some_and(|said| said <= remaining) {
+        return;
+    }
     let nanos = remaining.as_nanos();
     if is_grpc(headers) {
         let fits = |(_, unit): &&(char, u64)| nanos / u128::from(*unit) <= LARGEST;
