@@ -142,9 +142,12 @@ mod memory {
 mod sqlite {
     use std::sync::Arc;
 
+    use pm_core::Identity;
     use pm_ratelimit::guard::SqliteStore;
     use pm_ratelimit::rule_book::{Edit, EditError, RuleBook};
-    use pm_ratelimit::{By, Error, Quota, Rule, Rules, Violation, ViolationStore};
+    use pm_ratelimit::{
+        By, Error, Limiter, Quota, Rule, Rules, Subject, Verdict, Violation, ViolationStore,
+    };
     use tempfile::TempDir;
 
     async fn fresh() -> Arc<SqliteStore> {
@@ -228,6 +231,48 @@ mod sqlite {
             .rule("a", rule(1).quota(Quota::per_day(1).burst(7)))
             .rule("b", rule(1).quota(Quota::per_day(1).burst(7)));
         assert_eq!(two.limiter().rules(), mended);
+    }
+
+    #[tokio::test]
+    async fn a_quota_that_cannot_be_read_keeps_nobody_from_the_others() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("guard.db");
+        let open = async || Arc::new(SqliteStore::open(&path).await.unwrap());
+        let rule = Rule::always().by(By::User).quota(Quota::per_day(1));
+        let book = |store| {
+            let limiter = Limiter::builder(Rules::new().rule("a", rule.clone()));
+            RuleBook::builder(limiter).store(store).build().unwrap()
+        };
+        let (one, two) = (book(open().await), book(open().await));
+        let ([ada, bob], third) = (["ada", "bob"].map(Identity::new), Quota::per_day(3));
+        one.edit([Edit::put("b", rule.clone())]).await.unwrap();
+        two.synchronize().await.unwrap();
+        for user in [&ada, &bob] {
+            one.assign("a", user, third).await.unwrap();
+        }
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+        let file = sqlx::SqlitePool::connect_with(options).await.unwrap();
+        sqlx::query("UPDATE pm_guard_user_quota SET refill_rate = 0 WHERE user_id = 'bob'")
+            .execute(&file)
+            .await
+            .unwrap();
+        one.edit([Edit::remove("b")]).await.unwrap();
+        two.synchronize().await.unwrap();
+        assert!(two.get("b").is_none(), "the change was heard of");
+
+        // Nobody else is refused a look-up for it.
+        assert!(two.quota("a", &bob).await.is_err());
+        let left = async |user: &Identity| {
+            let verdict = two.limiter().check(&Subject::identity(user), 0).await;
+            match verdict {
+                Verdict::Allowed(allowed) => allowed.remaining(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!((left(&bob).await, left(&ada).await), (1, 3));
+        one.assign("a", &bob, third).await.unwrap();
+        two.synchronize().await.unwrap();
+        assert_eq!(left(&bob).await, 3, "it was put right");
     }
 
     #[tokio::test]
@@ -375,7 +420,7 @@ mod redis {
     use pm_ratelimit::block::{BlockList, Order};
     use pm_ratelimit::guard::RedisStore;
     use pm_ratelimit::rule_book::{Edit, RuleBook};
-    use pm_ratelimit::{Error, Quota, Rule, ViolationStore, violations};
+    use pm_ratelimit::{By, Error, Quota, Rule, RuleStore, ViolationStore, violations};
     use pm_testing::{RedisCluster, RedisServer};
 
     use super::kept::{Kept, server};
@@ -489,6 +534,30 @@ mod redis {
         assert_eq!(quota, Some(Quota::per_day(2)));
     }
 
+    #[tokio::test]
+    async fn a_quota_that_cannot_be_read_keeps_nobody_from_the_others() {
+        let server = RedisServer::start();
+        let store = Arc::new(RedisStore::new(connect(&server).await).with_name("guard"));
+        let rules = pm_ratelimit::Rules::new();
+        let rule = Rule::always().by(By::User).quota(Quota::per_day(1));
+        let limiter = pm_ratelimit::Limiter::builder(rules.rule("a", rule.clone()));
+        let book = RuleBook::builder(limiter).store(store).build().unwrap();
+        book.synchronize().await.unwrap();
+        let (ada, bob) = (pm_core::Identity::new("ada"), pm_core::Identity::new("bob"));
+        book.assign("a", &bob, Quota::per_day(3)).await.unwrap();
+        let bobs = "\u{1f}bob\u{1f}a";
+        let written = server.ask(&["HGET", "{guard}:quotas", bobs]);
+        assert!(written.ends_with(" 3 3 86400 0"), "{written}");
+        let _ = server.ask(&["HSET", "{guard}:quotas", bobs, "many"]);
+        book.edit([Edit::put("b", rule)]).await.unwrap();
+        book.synchronize().await.unwrap();
+        assert!(book.quota("a", &bob).await.is_err());
+        book.assign("a", &ada, Quota::per_day(4)).await.unwrap();
+        book.assign("a", &bob, Quota::per_day(5)).await.unwrap();
+        let quota = book.quota("a", &bob).await.unwrap();
+        assert_eq!(quota, Some(Quota::per_day(5)));
+    }
+
     /// A replica that has become the primary before it had heard of the last change.
     #[tokio::test]
     async fn a_version_that_was_lost_is_not_given_again() {
@@ -539,6 +608,20 @@ mod redis {
         one.synchronize().await.unwrap();
         others.synchronize().await.unwrap();
         assert_eq!(one.get("a").unwrap().rule, rule(3));
+
+        // Also if the store has gone on before anybody asked it again.
+        let _ = server.ask(&["HSET", "{guard}:state", "rules_changed", &before]);
+        let _ = server.ask(&["HSET", "{guard}:rules", "a", &a]);
+        let quota = Arc::clone(&store).assign(
+            pm_ratelimit::PolicyName::from_static("a"),
+            pm_core::Identity::new("ada"),
+            Quota::per_day(9),
+        );
+        quota.await.unwrap();
+        for book in [&one, &two] {
+            book.synchronize().await.unwrap();
+            assert_eq!(book.get("a").unwrap().rule, rule(1));
+        }
         assert!(others.get(second.parse().unwrap()).is_some());
     }
 

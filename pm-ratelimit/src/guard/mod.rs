@@ -18,6 +18,7 @@ mod row;
 mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod unreadable;
 
 pub(crate) use self::follow::follow;
 pub use self::memory::MemoryStore;
@@ -28,6 +29,7 @@ pub use self::postgres::PostgresStore;
 pub use self::redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
+pub(crate) use self::unreadable::Unreadable;
 
 /// How many quotas that were withdrawn are told of. Whoever is further behind is told that any may have
 /// changed.

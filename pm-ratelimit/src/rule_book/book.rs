@@ -146,7 +146,11 @@ impl RuleBook {
         let store = &self.0.store;
         loop {
             let (since, at) = self.positions();
-            let changes = Arc::clone(store).changes(since).await?;
+            let mut changes = Arc::clone(store).changes(since).await?;
+            // The store has lost an edit, and has changed since.
+            if changes.rules.is_none() && changes.rules_version != at.version {
+                changes = Arc::clone(store).changes(Position::default()).await?;
+            }
             let epoch = changes.position.epoch;
             let is_empty = changes.rules.as_ref().is_some_and(|told| told.version == 0);
             if is_empty && is_another(since, epoch) {
@@ -175,6 +179,7 @@ impl RuleBook {
             position,
             rules,
             quotas,
+            ..
         } = changes;
         if is_another(since, position.epoch) {
             tracing::warn!(

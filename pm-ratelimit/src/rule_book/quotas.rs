@@ -7,6 +7,7 @@ use pm_core::{Identity, Tick};
 
 use super::bounds;
 use super::{Position, QuotaChanges, RuleStore};
+use crate::guard::Unreadable;
 use crate::telemetry::RuleBookCounters;
 use crate::user_quotas::Remembered;
 use crate::{Error, Lookup, PolicyName, Quota, User, UserQuotas};
@@ -142,7 +143,12 @@ impl UserQuotas for SavedQuotas {
         let told = Arc::clone(&self.store)
             .quota(rule.clone(), user.clone())
             .await;
-        let told = told.inspect_err(|_| self.rest(now))?;
+        let told = told.inspect_err(|error| {
+            // What is about one user is no reason to leave others alone.
+            if !Unreadable::is(error) {
+                self.rest(now);
+            }
+        })?;
         self.remember(&rule, User::from(&user), told.quota, told.position);
         Ok(told.quota)
     }

@@ -102,7 +102,7 @@ pub trait RuleStore: fmt::Debug + Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Assigned>, Error>;
 
-    /// What has changed since. Whoever gets [`PAGE`] quotas asks again from the position that comes
+    /// What has changed since; a quota that cannot be read is passed over. Whoever gets [`PAGE`] quotas asks again from the position that comes
     /// with them.
     ///
     /// # Errors
@@ -118,6 +118,9 @@ pub struct Changes {
     pub position: Position,
     /// All rules there are, if one of them has changed.
     pub rules: Option<SavedRules>,
+    /// The version of the last change of a rule, as in [`SavedRules::version`], whether they are told
+    /// or not: whoever knows rules of another one asks for everything.
+    pub rules_version: u64,
     /// The quotas of users.
     pub quotas: QuotaChanges,
 }
@@ -193,19 +196,49 @@ impl Changes {
     pub(crate) fn new(
         mut position: Position,
         rules: Option<SavedRules>,
-        quotas: Option<Vec<QuotaChange>>,
+        rules_version: u64,
+        quotas: Option<QuotaPage>,
     ) -> Self {
-        if let Some(quotas) = &quotas
-            && quotas.len() == PAGE
-            && let Some(last) = quotas.last()
+        if let Some(page) = &quotas
+            && page.rows == PAGE
         {
-            position.version = last.version;
+            position.version = page.last;
         }
         Self {
             position,
             rules,
-            quotas: quotas.map_or(QuotaChanges::Any, QuotaChanges::These),
+            rules_version,
+            quotas: quotas.map_or(QuotaChanges::Any, |page| QuotaChanges::These(page.changes)),
         }
+    }
+}
+
+/// Changed quotas by version, as a store has read them: what cannot be read keeps nobody from the others.
+#[derive(Debug, Default)]
+pub(crate) struct QuotaPage {
+    changes: Vec<QuotaChange>,
+    /// With those that cannot be read.
+    rows: usize,
+    /// The version of the last one.
+    last: u64,
+}
+
+impl<E: fmt::Display> FromIterator<(u64, Result<QuotaChange, E>)> for QuotaPage {
+    fn from_iter<I: IntoIterator<Item = (u64, Result<QuotaChange, E>)>>(rows: I) -> Self {
+        let mut page = Self::default();
+        for (version, change) in rows {
+            page.rows += 1;
+            page.last = version;
+            match change {
+                Ok(change) => page.changes.push(change),
+                Err(error) => tracing::warn!(
+                    %error,
+                    version,
+                    "the quota of a user is passed over: whoever knows an older one keeps it"
+                ),
+            }
+        }
+        page
     }
 }
 

@@ -184,9 +184,11 @@ impl RuleStore for MemoryStore {
         let heard = known.filter(|known| *known >= rules.forgotten);
         let quotas = heard.map(|heard| {
             let newer = rules.by_version.range(heard + 1..).take(PAGE);
-            newer.map(|(_, key)| rules.quotas[key].clone()).collect()
+            newer
+                .map(|(version, key)| (*version, Ok::<_, Error>(rules.quotas[key].clone())))
+                .collect()
         });
-        Ok(Changes::new(rules.position, told, quotas))
+        Ok(Changes::new(rules.position, told, rules.changed, quotas))
     }
 }
 

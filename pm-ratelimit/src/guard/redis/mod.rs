@@ -13,6 +13,7 @@ use pm_core::redis::{Error as RedisError, Redis, Reply, Script};
 
 use self::rules::RuleScripts;
 use crate::Error;
+use crate::guard::Unreadable;
 
 /// How long a call may take: no request waits for one.
 const DEADLINE: Duration = Duration::from_millis(250);
@@ -91,6 +92,7 @@ impl fmt::Debug for RedisStore {
 fn failed(error: RedisError) -> Error {
     match error {
         RedisError::TimedOut => Error::TimedOut,
+        RedisError::Unexpected => Error::unavailable(Unreadable("an answer")),
         error => Error::unavailable(error),
     }
 }

@@ -10,7 +10,7 @@ use super::texts::{
 };
 use super::{RedisStore, SEPARATOR, failed, fields, new_epoch, number, text};
 use crate::guard::WITHDRAWN;
-use crate::rule_book::{Assigned, Changes, PAGE, Position, RuleStore, SavedRules, Told};
+use crate::rule_book::{Assigned, Changes, PAGE, Position, QuotaPage, RuleStore, SavedRules, Told};
 use crate::{Error, PolicyName, Quota, Rule};
 
 const EDIT: &str = concat!(include_str!("version.lua"), include_str!("edit.lua"));
@@ -153,20 +153,22 @@ impl RuleStore for RedisStore {
             .arg(PAGE);
         let told = async {
             let [epoch, version, changed, rules, quotas] = fields(self.redis.run(&call).await?)?;
+            let changed = number(changed)?;
             let rules = rules.some().map(|rules| {
                 Ok(SavedRules {
-                    version: number(changed)?,
+                    version: changed,
                     rules: read_rules(rules)?,
                 })
             });
             let quotas = quotas.some().map(|quotas| {
                 let quotas = quotas.list()?.into_iter().map(read_change);
-                quotas.collect::<Result<Vec<_>, _>>()
+                quotas.collect::<Result<QuotaPage, _>>()
             });
             let position = position(epoch, version)?;
             Ok(Changes::new(
                 position,
                 rules.transpose()?,
+                changed,
                 quotas.transpose()?,
             ))
         };

@@ -60,16 +60,23 @@ fn quota_row(text: &str) -> Option<QuotaRow> {
     })
 }
 
-pub(super) fn read_change(reply: Reply) -> Result<QuotaChange, RedisError> {
+/// The version of a change, and the change if it can be read.
+pub(super) fn read_change(
+    reply: Reply,
+) -> Result<(u64, Result<QuotaChange, RedisError>), RedisError> {
     let [place, version, quota] = fields(reply)?;
-    let (user, rule) = read_place(text(place)?)?;
-    let quota = quota.some().map(read_quota).transpose()?;
-    Ok(QuotaChange {
-        user,
-        rule,
-        quota: quota.map(|(quota, _)| quota),
-        version: number(version)?,
-    })
+    let version = number(version)?;
+    let change = || {
+        let (user, rule) = read_place(text(place)?)?;
+        let quota = quota.some().map(read_quota).transpose()?;
+        Ok(QuotaChange {
+            user,
+            rule,
+            quota: quota.map(|(quota, _)| quota),
+            version,
+        })
+    };
+    Ok((version, change()))
 }
 
 /// The fields in their order; those that are not there are empty.

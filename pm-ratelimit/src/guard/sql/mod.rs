@@ -12,6 +12,7 @@ use pm_core::Cidr;
 use sqlx::Error as SqlError;
 
 use crate::Error;
+use crate::guard::Unreadable;
 
 pub(super) use self::blocks::blocks;
 pub(super) use self::emergency::emergency;
@@ -28,6 +29,7 @@ const LOCK_TIMED_OUT: &str = "55P03";
 pub(super) fn failed(error: SqlError) -> Error {
     match error {
         SqlError::PoolTimedOut => Error::TimedOut,
+        SqlError::Decode(source) if source.is::<Unreadable>() => Error::Unavailable(source),
         SqlError::Database(error) if error.code().as_deref() == Some(LOCK_TIMED_OUT) => {
             Error::TimedOut
         }
@@ -44,7 +46,7 @@ pub(super) struct OtherSchema(pub(super) i64);
 
 /// Something that another program has written.
 pub(super) fn unreadable(what: &'static str) -> SqlError {
-    SqlError::Decode(format!("{what} cannot be read").into())
+    SqlError::Decode(Unreadable(what).into())
 }
 
 pub(super) fn prefix(text: &str) -> Result<Cidr, SqlError> {

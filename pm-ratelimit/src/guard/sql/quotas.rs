@@ -22,7 +22,7 @@ macro_rules! quotas {
             use crate::guard::WITHDRAWN;
             use crate::guard::row::QuotaRow;
             use crate::guard::sql::{State, unreadable};
-            use crate::rule_book::{Assigned, PAGE, Position, QuotaChange, Told};
+            use crate::rule_book::{Assigned, PAGE, Position, QuotaChange, QuotaPage, Told};
             use crate::{PolicyName, Quota};
 
             type Connection = <sqlx::$database as Database>::Connection;
@@ -35,7 +35,9 @@ macro_rules! quotas {
                 quota: Quota,
             ) -> Result<Position, SqlError> {
                 let mut state = state(connection).await?;
+                // One that cannot be read is another one.
                 if let Some(known) = known(connection, rule, user).await?
+                    && let Ok(known) = change(&known)
                     && known.quota == Some(quota)
                 {
                     return Ok(Position {
@@ -76,7 +78,8 @@ macro_rules! quotas {
                 user: &Identity,
             ) -> Result<Option<Position>, SqlError> {
                 let known = known(connection, rule, user).await?;
-                if known.is_none_or(|known| known.quota.is_none()) {
+                let Some(known) = known else { return Ok(None) };
+                if known.try_get("withdrawn")? {
                     return Ok(None);
                 }
                 let mut state = state(connection).await?;
@@ -110,8 +113,8 @@ macro_rules! quotas {
                 connection: &mut Connection,
                 rule: &PolicyName,
                 user: &Identity,
-            ) -> Result<Option<QuotaChange>, SqlError> {
-                let known = sqlx::query(
+            ) -> Result<Option<Row>, SqlError> {
+                sqlx::query(
                     "SELECT * FROM pm_guard_user_quota \
                      WHERE tenant = $1 AND user_id = $2 AND rule = $3",
                 )
@@ -119,8 +122,7 @@ macro_rules! quotas {
                 .bind(user.subject())
                 .bind(rule.as_str())
                 .fetch_optional(connection)
-                .await?;
-                known.as_ref().map(change).transpose()
+                .await
             }
 
             pub(super) async fn quota(
@@ -179,12 +181,14 @@ macro_rules! quotas {
             pub(super) async fn newer(
                 connection: &mut Connection,
                 version: u64,
-            ) -> Result<Vec<QuotaChange>, SqlError> {
+            ) -> Result<QuotaPage, SqlError> {
                 let newer = sqlx::query(
                     "SELECT * FROM pm_guard_user_quota WHERE version > $1 ORDER BY version LIMIT $2",
                 );
                 let newer = newer.bind(version.cast_signed()).bind(PAGE as i64);
-                newer.fetch_all(connection).await?.iter().map(change).collect()
+                let rows = newer.fetch_all(connection).await?;
+                let versioned = |row| Ok((version_of(row)?, change(row)));
+                rows.iter().map(versioned).collect()
             }
 
             pub(super) async fn state(connection: &mut Connection) -> Result<State, SqlError> {
@@ -248,8 +252,12 @@ macro_rules! quotas {
                     user,
                     rule: rule.map_err(|_| unreadable("the name of a rule"))?,
                     quota: (!is_withdrawn).then(|| quota_of(row)).transpose()?,
-                    version: row.try_get::<i64, _>("version")?.cast_unsigned(),
+                    version: version_of(row)?,
                 })
+            }
+
+            fn version_of(row: &Row) -> Result<u64, SqlError> {
+                Ok(row.try_get::<i64, _>("version")?.cast_unsigned())
             }
         }
     };

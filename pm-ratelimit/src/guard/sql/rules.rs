@@ -239,7 +239,7 @@ macro_rules! rules {
                     Some(heard) => Some(quotas::newer(connection, heard).await?),
                     None => None,
                 };
-                Ok(Changes::new(state.position, rules, quotas))
+                Ok(Changes::new(state.position, rules, state.changed, quotas))
             }
 
             fn rule(row: &Row) -> Result<RuleRow, SqlError> {
