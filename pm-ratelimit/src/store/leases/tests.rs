@@ -596,7 +596,8 @@ async fn beside_a_charge_that_is_not_leased_nothing_is_taken_ahead_nor_waited_fo
     instance.warm_up(&setup, charge(1, 1)).await;
     let left = there(&setup, charge(1, 1)).await;
     for held in (0..SLICE).rev() {
-        instance.decide(&setup, &[charge(1, 1), exact]).await;
+        let decision = instance.decide(&setup, &[charge(1, 1), exact]).await;
+        assert!(decision.is_admitted());
         assert_eq!(instance.held(), held);
     }
     assert_eq!(there(&setup, charge(1, 1)).await, left);
