@@ -3,10 +3,6 @@ use crate::Error;
 /// The store has answered, with something that this version of the crate cannot read.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} cannot be read: another program or version of this crate has written it")]
-#[cfg_attr(
-    not(any(feature = "postgres", feature = "redis", feature = "sqlite")),
-    expect(dead_code, reason = "memory holds what was put there")
-)]
 pub(crate) struct Unreadable(pub(super) &'static str);
 
 impl Unreadable {

@@ -11,6 +11,7 @@ mod store;
 pub use self::book::RuleBook;
 pub use self::builder::RuleBookBuilder;
 pub use self::edit::{Edit, EditError};
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 pub(crate) use self::store::QuotaPage;
 pub use self::store::{
     Assigned, Changes, PAGE, QuotaChange, QuotaChanges, RULES, RuleStore, SavedRule, SavedRules,
