@@ -1,4 +1,5 @@
-//! What tower asks of a layer that admits or refuses, as functions that panic where it is broken.
+//! What tower asks of a layer, as functions that panic where it is broken: of one that lets requests
+//! in, and of one that makes calls ([`waits_within_the_call`]).
 //!
 //! Each builds the layer around a fresh [`ServiceProbe`]. `respond` is what the probe answers, and
 //! `request` makes a request of the kind that the function speaks of.
@@ -56,6 +57,74 @@ pub fn passes_readiness_through<L, Req, Res>(
         Poll::Ready(Err(ProbeError::Readiness)),
         "the inner service's failure was not passed on"
     );
+}
+
+/// A layer that makes calls is always ready, and reserves nothing for that; it waits for the inner
+/// service within the call, whose failure to become ready is an end of the call like any other.
+///
+/// `request` makes one that the layer passes on without having to wait for anything else.
+///
+/// # Panics
+///
+/// If it does not.
+pub fn waits_within_the_call<L, Req, Inner, Res>(
+    layer: &L,
+    respond: impl Fn(Inner) -> Res + Clone + Send + Sync + 'static,
+    request: impl Fn() -> Req,
+) where
+    L: Layer<ServiceProbe<Inner, Res>>,
+    L::Service: Service<Req, Error: Debug> + Clone,
+{
+    let mut cx = Context::from_waker(Waker::noop());
+    let (service, probe) = build(layer, respond.clone());
+    probe.hold_readiness();
+    let mut idle: Vec<_> = (0..100).map(|_| service.clone()).collect();
+    for service in &mut idle {
+        let asked = service.poll_ready(&mut cx);
+        assert!(
+            matches!(asked, Poll::Ready(Ok(()))),
+            "not ready by itself: {asked:?}"
+        );
+    }
+    assert_eq!(probe.polls(), 0, "the inner service was asked for nobody");
+
+    let mut service = service;
+    {
+        let mut call = pin!(service.call(request()));
+        assert!(call.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(probe.calls(), 0, "called although it was not ready");
+        probe.grant_readiness();
+        assert!(
+            matches!(call.as_mut().poll(&mut cx), Poll::Ready(Ok(_))),
+            "not answered although it is ready"
+        );
+        assert_eq!(
+            (probe.calls(), probe.readied(), probe.reserved()),
+            (1, 1, 0),
+            "not one instance for one call"
+        );
+    }
+
+    probe.hold_readiness();
+    {
+        let mut call = pin!(service.call(request()));
+        assert!(call.as_mut().poll(&mut cx).is_pending());
+    }
+    probe.grant_readiness();
+    assert_eq!(
+        (probe.calls(), probe.reserved(), probe.in_flight()),
+        (1, 0, 0),
+        "a call that was dropped left something behind"
+    );
+
+    let (mut service, probe) = build(layer, respond);
+    probe.fail_readiness();
+    let mut call = pin!(service.call(request()));
+    assert!(
+        matches!(call.as_mut().poll(&mut cx), Poll::Ready(Err(_))),
+        "the inner service's failure did not end the call"
+    );
+    assert_eq!(probe.calls(), 0, "called although it was not ready");
 }
 
 /// A request that is let in reaches the very instance that was asked whether it is ready.

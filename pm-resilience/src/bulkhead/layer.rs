@@ -1,6 +1,6 @@
 use tower_layer::Layer;
 
-use super::{Bulkhead, Bulkheaded};
+use super::{Bulkhead, BulkheadService};
 
 /// Makes outgoing calls only with a permit of a [`Bulkhead`], waiting for one as its settings say.
 ///
@@ -18,9 +18,9 @@ impl BulkheadLayer {
 }
 
 impl<S> Layer<S> for BulkheadLayer {
-    type Service = Bulkheaded<S>;
+    type Service = BulkheadService<S>;
 
-    fn layer(&self, inner: S) -> Bulkheaded<S> {
-        Bulkheaded::new(inner, self.0.clone())
+    fn layer(&self, inner: S) -> BulkheadService<S> {
+        BulkheadService::new(inner, self.0.clone())
     }
 }

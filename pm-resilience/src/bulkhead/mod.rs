@@ -36,5 +36,5 @@ pub use self::acquire::Acquire;
 pub use self::bulkhead::{Bulkhead, Permit};
 pub use self::future::ResponseFuture;
 pub use self::layer::BulkheadLayer;
-pub use self::service::Bulkheaded;
+pub use self::service::BulkheadService;
 pub use self::settings::BulkheadSettings;

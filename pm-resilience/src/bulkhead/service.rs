@@ -11,12 +11,12 @@ use crate::oneshot::Oneshot;
 /// Always ready: the readiness of the inner service is waited for with the permit, as a part of the
 /// call.
 #[derive(Clone, Debug)]
-pub struct Bulkheaded<S> {
+pub struct BulkheadService<S> {
     inner: S,
     bulkhead: Bulkhead,
 }
 
-impl<S> Bulkheaded<S> {
+impl<S> BulkheadService<S> {
     pub(super) const fn new(inner: S, bulkhead: Bulkhead) -> Self {
         Self { inner, bulkhead }
     }
@@ -37,7 +37,7 @@ impl<S> Bulkheaded<S> {
     }
 }
 
-impl<S, R> Service<R> for Bulkheaded<S>
+impl<S, R> Service<R> for BulkheadService<S>
 where
     S: Service<R> + Clone,
 {
