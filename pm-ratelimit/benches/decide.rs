@@ -9,13 +9,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pm_core::degrade::State;
-use pm_core::{Cidr, Clock, Tick};
-use pm_ratelimit::block::Order;
+use pm_core::{Clock, Tick};
 use pm_ratelimit::{
-    BlockList, BucketId, By, Charge, Charges, Decision, Error, Fallback, Limiter, MemoryStore, Op,
-    Quota, RateLimitStore, Rule, Rules, STANDARD_ROLES, Stage, Subject, guard,
+    BucketId, By, Charge, Charges, Decision, Error, Fallback, Limiter, MemoryStore, Op, Quota,
+    RateLimitStore, Rule, Rules, STANDARD_ROLES, Stage, Subject,
 };
-use pm_testing::drive;
 
 const RUNS: usize = 11;
 const ROUNDS: u64 = 1_000_000;
@@ -82,16 +80,6 @@ fn main() {
         }),
     );
 
-    let blocks = hundred_thousand_blocks();
-    report(
-        "block-lookup-100k",
-        median(rounds, |round| blocks.check(anywhere(round))),
-    );
-    report(
-        "block-lookup-100k, all of them blocked",
-        median(rounds, |round| blocks.check(host(round % 100_000))),
-    );
-
     let store = MemoryStore::bounded(1_000);
     let three = [1, 2, 3].map(|bucket| Charge::new(BucketId::from_u128(bucket), generous, 1));
     report(
@@ -136,39 +124,6 @@ impl RateLimitStore for Down {
     fn state(&self) -> State {
         State::Down
     }
-}
-
-/// 90,000 IPv4 hosts, 9,000 networks and 1,000 IPv6 customers.
-fn hundred_thousand_blocks() -> BlockList {
-    let store = Arc::new(guard::MemoryStore::new());
-    let hosts = (0..90_000).map(|number| Cidr::from(host(number)));
-    let networks = (90_000..99_000).map(|number| Cidr::around(host(number), 24));
-    let customers = (0..1_000u128).map(|number| {
-        let addr = 0x2001_0db8_u128 << 96 | number.wrapping_mul(0x9e37_79b9) << 64;
-        Cidr::around(IpAddr::V6(addr.into()), 64)
-    });
-    let blocks = BlockList::builder().store(store).build();
-    let prefixes = hosts.chain(networks).chain(customers);
-    drive(async {
-        for prefix in prefixes {
-            blocks.block(Order::on(prefix)).await.expect("memory");
-        }
-    });
-    blocks
-}
-
-/// Spread over all addresses; none twice.
-fn host(number: u64) -> IpAddr {
-    (number as u32)
-        .wrapping_mul(0x9e37_79b1)
-        .to_be_bytes()
-        .into()
-}
-
-/// An address that is hardly ever blocked.
-fn anywhere(round: u64) -> IpAddr {
-    let spread = round.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    (spread as u32).to_be_bytes().into()
 }
 
 fn median<T>(rounds: u64, mut work: impl FnMut(u64) -> T) -> f64 {

@@ -194,10 +194,10 @@ async fn the_answer_is_yours_to_make() {
         .block(Order::on(cidr("192.0.2.1/32")).because("spam"))
         .await
         .unwrap();
-    let layer = BlockLayer::new(blocks).on_refusal(|refusal| {
-        let reason = refusal
-            .blocked()
-            .map(|blocked| blocked.entry().reason.to_string());
+    let layer = BlockLayer::new(blocks.clone()).on_refusal(move |refusal| {
+        let prefix = refusal.blocked().map(|blocked| blocked.prefix());
+        let listed = prefix.and_then(|prefix| blocks.get(prefix));
+        let reason = listed.map(|listed| listed.entry.reason.to_string());
         Response::new(Bytes::from(reason.unwrap_or_default()))
     });
     let (probe, _) = ServiceProbe::new(respond);

@@ -1,5 +1,6 @@
-//! Rate limits: one decision, in memory, over HTTP and on a Redis.
+//! Rate limits: one decision, in memory, over HTTP and on a Redis; and who is kept out.
 
+mod block;
 mod decision;
 mod layer;
 mod peers;
@@ -34,6 +35,26 @@ pub(crate) const AREA: Area = Area {
         Comparison {
             what: "layer-headers",
             race: layer::with_headers,
+        },
+        Comparison {
+            what: "block-lookup-100k-v4-miss",
+            race: block::v4_miss,
+        },
+        Comparison {
+            what: "block-lookup-100k-v4-hit",
+            race: block::v4_hit,
+        },
+        Comparison {
+            what: "block-lookup-100k-v4-hit-for-a-time",
+            race: block::v4_hit_for_a_time,
+        },
+        Comparison {
+            what: "block-lookup-100k-v6-miss",
+            race: block::v6_miss,
+        },
+        Comparison {
+            what: "block-lookup-100k-v6-hit",
+            race: block::v6_hit,
         },
         Comparison {
             what: "redis-exact",

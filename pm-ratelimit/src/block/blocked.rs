@@ -3,48 +3,49 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use pm_core::{Cidr, ClientIp};
 
-use super::entry::Standing;
-use super::{BlockList, Cause, Entry};
+use super::slot::Slot;
+use super::{BlockList, Cause};
 use crate::client_prefix::embedded;
 
-/// Why an address is kept out.
-#[derive(Clone)]
-pub struct Blocked(pub(super) Arc<Standing>);
+/// That an address is kept out. Who said so, and why, [`BlockList::get`] tells of its prefix.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocked {
+    addr: IpAddr,
+    length: u8,
+    cause: Cause,
+    until_micros: Option<i64>,
+}
 
 impl Blocked {
-    /// All that is said about it.
-    #[must_use]
-    pub fn entry(&self) -> &Entry {
-        &self.0.entry
+    pub(super) fn of(addr: IpAddr, slot: &Slot) -> Self {
+        Self {
+            addr,
+            length: slot.length(),
+            cause: slot.cause(),
+            until_micros: slot.until_micros(),
+        }
     }
 
     /// The addresses that are blocked.
     #[must_use]
     pub fn prefix(&self) -> Cidr {
-        self.0.entry.prefix
+        Cidr::around(self.addr, self.length)
     }
 
     /// Whether it is for violations, or somebody has ordered it.
     #[must_use]
-    pub fn cause(&self) -> Cause {
-        self.0.entry.cause
+    pub const fn cause(&self) -> Cause {
+        self.cause
     }
 
     /// Until when, in microseconds since 1970; for ever without.
     #[must_use]
-    pub fn until_micros(&self) -> Option<i64> {
-        self.0.entry.until_micros
-    }
-}
-
-impl fmt::Debug for Blocked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Blocked").field(self.entry()).finish()
+    pub const fn until_micros(&self) -> Option<i64> {
+        self.until_micros
     }
 }
 

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use pm_core::Cidr;
@@ -186,22 +184,4 @@ impl Cause {
 pub(crate) fn after(now: i64, duration: Duration) -> i64 {
     let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     now.saturating_add(micros)
-}
-
-/// An entry as it stands in a list, with how often it was met.
-#[derive(Debug)]
-pub(super) struct Standing {
-    pub(super) entry: Entry,
-    /// Shared with the entry that takes its place.
-    pub(super) hits: Arc<AtomicU64>,
-}
-
-impl Standing {
-    pub(super) fn hit(&self) {
-        self.hits.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn hits(&self) -> u64 {
-        self.hits.load(Ordering::Relaxed)
-    }
 }

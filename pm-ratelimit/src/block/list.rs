@@ -73,7 +73,8 @@ struct Sync {
 pub struct Listed {
     /// What is said.
     pub entry: Entry,
-    /// How often this instance has kept somebody out for it.
+    /// How often this instance has kept somebody out for it, and for what was said about the same
+    /// prefix before. A look-up in the very moment of a change may be missing.
     pub hits: u64,
     /// Whether it has an effect now.
     pub in_force: bool,
@@ -213,8 +214,7 @@ impl BlockList {
         actor: impl Into<Box<str>>,
     ) -> Result<Option<Entry>, Error> {
         let shared = &self.0;
-        let known = shared.table.known();
-        let known = known.standing(prefix).map(|known| known.entry.clone());
+        let known = shared.table.get(prefix);
         let now = shared.clock.wall_micros();
         self.impose(Order::on(prefix).by(actor), Effect::Lifted)
             .await?;
@@ -250,9 +250,13 @@ impl BlockList {
     /// It takes no lock and asks nobody.
     #[must_use]
     pub fn check(&self, client: impl Into<ClientIp>) -> Option<Blocked> {
-        let blocked = self.find(client.into())?;
-        blocked.0.hit();
-        self.0.counters.hit();
+        let shared = &self.0;
+        let client = client.into().addr();
+        let blocked = shared.table.find(client, &shared.clock, |addr, slot| {
+            slot.hit();
+            Blocked::of(addr, slot)
+        })?;
+        shared.counters.hit();
         Some(blocked)
     }
 
@@ -278,12 +282,7 @@ impl BlockList {
     #[must_use]
     pub fn get(&self, prefix: Cidr) -> Option<Listed> {
         let now = self.0.clock.wall_micros();
-        let known = self.0.table.known();
-        known.standing(prefix).map(|known| Listed {
-            entry: known.entry.clone(),
-            hits: known.hits(),
-            in_force: known.entry.is_in_force(now),
-        })
+        self.0.table.listed(prefix, now)
     }
 
     /// A page of the list, in the order of the prefixes, from behind `after` on: at most `limit` of
@@ -291,18 +290,7 @@ impl BlockList {
     #[must_use]
     pub fn list(&self, after: Option<Cidr>, limit: usize) -> Vec<Listed> {
         let now = self.0.clock.wall_micros();
-        let known = self.0.table.known();
-        let in_force = known
-            .iter(after)
-            .filter(|known| known.entry.is_in_force(now));
-        in_force
-            .take(limit)
-            .map(|known| Listed {
-                entry: known.entry.clone(),
-                hits: known.hits(),
-                in_force: true,
-            })
-            .collect()
+        self.0.table.page(after, limit, now)
     }
 
     /// What has been counted.
@@ -321,7 +309,7 @@ impl BlockList {
     /// The same without counting it.
     pub(crate) fn find(&self, client: ClientIp) -> Option<Blocked> {
         let shared = &self.0;
-        shared.table.find(client.addr(), &shared.clock).map(Blocked)
+        shared.table.find(client.addr(), &shared.clock, Blocked::of)
     }
 
     /// Another one whenever something was said.
@@ -341,13 +329,12 @@ impl BlockList {
     fn block_automatically(&self, automatic: &AutoBlock, prefix: Cidr) {
         let shared = &self.0;
         let now = shared.clock.wall_micros();
-        let known = shared.table.known();
-        let standing = known.standing(prefix).map(|known| &known.entry);
-        let entry = automatic.entry(prefix, standing, now);
+        let standing = shared.table.get(prefix);
+        let entry = automatic.entry(prefix, standing.as_ref(), now);
         if standing.is_some_and(|standing| !standing.yields_to(&entry, now)) {
             return;
         }
-        if known.len() >= shared.room {
+        if shared.table.len() >= shared.room {
             shared.counters.no_room();
             return;
         }
@@ -388,7 +375,7 @@ impl fmt::Debug for BlockList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BlockList")
             .field("store", &self.0.store)
-            .field("entries", &self.0.table.known().len())
+            .field("entries", &self.0.table.len())
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }

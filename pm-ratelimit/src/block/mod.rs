@@ -2,14 +2,20 @@
 //! socket.
 
 mod auto;
+mod bits;
 mod blocked;
 mod builder;
 mod entry;
+mod family;
+mod filter;
 mod future;
 mod layer;
 mod list;
 mod prefixes;
+mod search;
 mod service;
+mod shard;
+mod slot;
 mod store;
 mod table;
 mod waiting;
