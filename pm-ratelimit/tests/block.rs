@@ -361,6 +361,22 @@ fn the_fiftieth_violation_blocks_for_a_quarter_of_an_hour() {
     );
 }
 
+/// Where blocks do not apply, refusals go on.
+#[test]
+fn who_is_kept_out_or_let_in_already_is_not_blocked_for_more_of_the_same() {
+    let (builder, _time) = manual();
+    let office = cidr("10.0.0.0/8");
+    let blocks = builder.automatic(AutoBlock::new()).allow([office]).build();
+    let log = Log::capture(tracing::Level::WARN);
+    violate(&blocks, ip("192.0.2.1"), 50 * 20);
+    let entry = blocks.get(cidr("192.0.2.1/32")).unwrap().entry;
+    assert_eq!(entry.level, 1);
+    assert_eq!(log.lines().len(), 1);
+    violate(&blocks, ip("10.0.0.5"), 50 * 20);
+    assert!(blocks.get(cidr("10.0.0.5/32")).is_none());
+    assert_eq!(log.lines().len(), 1);
+}
+
 #[test]
 fn an_automatic_block_reaches_the_other_instances_and_history_counts_there() {
     let (clock, time) = Clock::manual();

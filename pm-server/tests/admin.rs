@@ -484,6 +484,15 @@ async fn who_asks_for_administration_too_often_is_refused_and_then_kept_out_of_t
         ),
         "{blocks}"
     );
+    // Administration is not behind blocks: to go on there makes none of a quarter of an hour a week.
+    for _ in 0..500 {
+        ask_as(&service, Some("Bearer a.b.c"), "GET", "/rules", "").await;
+    }
+    let blocks = done(&service, "GET", "/blocks", "").await;
+    let block = &blocks["items"][0];
+    let moment = |name: &str| block[name].as_i64().unwrap();
+    let lasts = moment("until_micros") - moment("since_micros");
+    assert_eq!(lasts, 15 * 60 * 1_000_000, "{blocks}");
 }
 
 #[tokio::test]

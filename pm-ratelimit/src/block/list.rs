@@ -328,6 +328,11 @@ impl BlockList {
     /// Blocks an address for its violations: here at once, elsewhere when the store knows.
     fn block_automatically(&self, automatic: &AutoBlock, prefix: Cidr) {
         let shared = &self.0;
+        // Whoever is kept out already, or let in whatever happens, changes nothing by more of the same:
+        // refusals go on where blocks do not apply, and one block would become the longest at once.
+        if shared.table.is_decided(prefix.network(), &shared.clock) {
+            return;
+        }
         let now = shared.clock.wall_micros();
         let standing = shared.table.get(prefix);
         let entry = automatic.entry(prefix, standing.as_ref(), now);

@@ -110,6 +110,14 @@ impl Table {
         Some(found(addr, slot))
     }
 
+    /// Whether something about the address is in force: that it is kept out, or let in.
+    pub(super) fn is_decided(&self, addr: IpAddr, clock: &Clock) -> bool {
+        let prefixes = self.prefixes.load();
+        let mut search = Search::of(addr, clock);
+        prefixes.show(&mut search);
+        search.has_met_any()
+    }
+
     /// Takes over what a store says, unless something newer is known.
     pub(super) fn apply(&self, entries: Vec<Entry>) {
         self.change(entries, |known, new| {
