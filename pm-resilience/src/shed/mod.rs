@@ -20,7 +20,8 @@
 //! ```
 //!
 //! [`ShedLayer`] is for outgoing calls and [`ShedAdmissionLayer`](crate::admission::ShedAdmissionLayer) for a
-//! server. Both find the priority in the extensions of a request.
+//! server. Both find the priority in the extensions of a request, and free a permit as they do where it is the
+//! limit's: when the response is ready, and when its body has ended.
 
 mod settings;
 #[allow(
