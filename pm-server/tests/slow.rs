@@ -52,10 +52,22 @@ async fn a_call_above_100_ms_is_told_of_by_its_name() {
     let [read, write] = &slow[..] else {
         panic!("not two: {lines:?}");
     };
-    for part in ["acme.reads", "\"snapshot\"", "millis=150", "\"closed\""] {
+    for part in [
+        "storage.reads",
+        "\"acme\"",
+        "\"snapshot\"",
+        "millis=150",
+        "\"closed\"",
+    ] {
         assert!(read.contains(part), "{read}");
     }
-    for part in ["acme.writes", "\"apply\"", "millis=230", "\"write\""] {
+    for part in [
+        "storage.writes",
+        "\"acme\"",
+        "\"apply\"",
+        "millis=230",
+        "\"write\"",
+    ] {
         assert!(write.contains(part), "{write}");
     }
 }
