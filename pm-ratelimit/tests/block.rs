@@ -195,7 +195,7 @@ async fn the_answer_is_yours_to_make() {
         .await
         .unwrap();
     let layer = BlockLayer::new(blocks.clone()).on_refusal(move |refusal| {
-        let prefix = refusal.blocked().map(|blocked| blocked.prefix());
+        let prefix = refusal.blocked().map(pm_ratelimit::block::Blocked::prefix);
         let listed = prefix.and_then(|prefix| blocks.get(prefix));
         let reason = listed.map(|listed| listed.entry.reason.to_string());
         Response::new(Bytes::from(reason.unwrap_or_default()))

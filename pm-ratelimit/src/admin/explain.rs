@@ -104,9 +104,12 @@ impl Shared {
             rules.push(ShownRule::new(explained, own_quota));
         }
         let client = wanted.client.map(ClientIp::from);
-        let blocked = (self.blocks.as_ref()).and_then(|blocks| blocks.find(client?));
+        let blocked = (self.blocks.as_ref()).and_then(|blocks| {
+            let blocked = blocks.find(client?)?;
+            blocks.get(blocked.prefix())
+        });
         Answer::json(&Answered {
-            blocked: blocked.map(|blocked| ShownBlock::of(blocked.entry())),
+            blocked: blocked.map(|listed| ShownBlock::of(&listed.entry)),
             emergency: explanation.emergency().map(ToOwned::to_owned),
             rules,
         })

@@ -160,8 +160,9 @@ async fn a_block_keeps_out_until_it_is_over_and_says_who_has_ordered_it() {
     let since = shown["since_micros"].as_i64().expect("a time");
     assert_eq!(shown["until_micros"], since + 60_000_000);
     let blocked = fixture.blocks.check(client).expect("kept out");
+    let listed = fixture.blocks.get(blocked.prefix()).expect("it is listed");
     assert_eq!(
-        (&*blocked.entry().actor, &*blocked.entry().reason),
+        (&*listed.entry.actor, &*listed.entry.reason),
         ("root", "scraping")
     );
     let shown = fixture.get("/blocks/198.51.100.0/24").await;
