@@ -488,6 +488,7 @@ async fn who_asks_for_administration_too_often_is_refused_and_then_kept_out_of_t
     for _ in 0..500 {
         ask_as(&service, Some("Bearer a.b.c"), "GET", "/rules", "").await;
     }
+    service.time.advance(Duration::from_millis(200));
     let blocks = done(&service, "GET", "/blocks", "").await;
     let block = &blocks["items"][0];
     let moment = |name: &str| block[name].as_i64().unwrap();
